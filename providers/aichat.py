@@ -1,0 +1,570 @@
+"""One answer is one process of aichat: the only module that starts processes, and the one that ends them all.
+
+`stream()` yields what the child says as typed events and ends with the evidence of how it ended. How the program
+behaves was measured on 0.30.0; the surprises: stdout gets a newline that the model did not write, reasoning comes
+between <think> tags, and the exit code proves little, so a debug log through a pipe tells the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import codecs
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from django.conf import settings
+
+from providers import config
+from providers.endings import Clock, Evidence
+from providers.secrets import redact
+from providers.transcript import Transcript, Usage
+
+# SIGTERM ends aichat at once; a program that ignores it gets this long.
+KILL_AFTER_SECONDS = 2.0
+# A process that has ended while something else holds its pipes open.
+PIPES_AFTER_EXIT_SECONDS = 1.0
+STDERR_BYTES = 8 * 1024
+# Unread output above this stops the reading, and with it the child.
+PENDING_CHARACTERS = 256 * 1024
+LIMITS = (
+    # Short chats live in 64 MiB of address space; long histories and images need more.
+    (resource.RLIMIT_AS, 512 * 1024 * 1024),
+    (resource.RLIMIT_NOFILE, 64),
+    (resource.RLIMIT_FSIZE, 0),
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_CPU, 120),
+)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Seconds until the first token, between two tokens, and for everything."""
+
+    first_token: float
+    idle: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message of the history; `role` is system, user or assistant."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything one process needs. `temperature` and `max_tokens` None: the default, the provider's own limit."""
+
+    target: config.Target
+    prompt: str
+    clocks: Clocks
+    key: str = ""
+    history: tuple[Turn, ...] = ()
+    temperature: float | None = None
+    max_tokens: int | None = None
+    needs_finish_reason: bool = True
+
+
+@dataclass(frozen=True)
+class RequestSent:
+    """The child is about to send its request: start-up is over. `ms` since the spawn."""
+
+    ms: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """A piece of the model's thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end: what is known about it, and the usage that the provider reported."""
+
+    evidence: Evidence
+    usage: Usage | None = None
+
+
+Event = RequestSent | Text | Reasoning | Finished
+# Who ended it: the person, the server, the size limit, or the queue before it began.
+Reason = Literal["stopped", "interrupted", "too_long", "no_place"]
+
+
+class Stop:
+    """A request to end a stream, made once, from anywhere on the loop's thread; the first reason counts."""
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self._callback: Callable[[], None] | None = None
+
+    def request(self, reason: Reason) -> None:
+        """Ask for the end. The stream still yields what it has, and `Finished`."""
+        if self.reason is None:
+            self.reason = reason
+            if self._callback:
+                self._callback()
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the end is asked for, at once where it has been already."""
+        self._callback = callback
+        if self.reason:
+            callback()
+
+
+async def stream(request: Request, stop: Stop) -> AsyncGenerator[Event, None]:
+    """Run one child and yield its events; `Finished` is the last. Use it under `aclosing`.
+
+    Never raises for what the child or the provider does. Leaving early ends the child and waits for it.
+    """
+    child = Child(request, stop)
+    try:
+        if error := await child.spawn():
+            yield Finished(Evidence(spawn_error=error))
+            return
+        while (event := await child.next()) is not None:
+            yield event
+        yield child.finished()
+    finally:
+        child.end()
+        await asyncio.shield(child.gone.wait())
+
+
+def command_line(program: str, target: config.Target, session: Path) -> list[str]:
+    """Return the child's arguments: constant text and names from our own tables, nothing that a person typed."""
+    argv = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"]
+    return [*argv, program, "-m", f"{config.CLIENT}:{target.model}", "-s", session.stem]
+
+
+def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
+    """Return the child's whole environment: an allow-list, and its own key."""
+    target = request.target
+    home = str(config.home())
+    variables = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "NO_COLOR": "1",
+        "TOKIO_WORKER_THREADS": "1",
+        "AICHAT_CONFIG_DIR": str(config.write_config(target)),
+        "AICHAT_SESSIONS_DIR": str(session.parent),
+        "AICHAT_LOG_LEVEL": "debug",
+        "AICHAT_LOG_PATH": f"/dev/fd/{log_fd}",
+        "AICHAT_LOG_FILTER": "aichat::client",
+    }
+    if os.path.exists(settings.CA_BUNDLE):
+        variables["SSL_CERT_FILE"] = settings.CA_BUNDLE
+    if request.key:
+        variables[config.KEY_VARIABLE] = request.key
+    if patch := config.body_patch(target, request.max_tokens):
+        variables[config.PATCH_VARIABLE] = patch
+    return variables
+
+
+LIVE: set[Child] = set()
+
+
+@atexit.register
+def kill_all() -> None:
+    """Kill every living child: for a server that leaves without unwinding its tasks."""
+    for child in list(LIVE):
+        child.kill(signal.SIGKILL)
+
+
+class Child(asyncio.SubprocessProtocol):
+    """A running aichat, its three pipes, its clocks and its end."""
+
+    def __init__(self, request: Request, stop: Stop) -> None:
+        self.request = request
+        self.stop = stop
+        self.transcript = Transcript()
+        self.gone = asyncio.Event()
+        self.clock: Clock | None = None
+        self.exit_code: int | None = None
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[Event] = deque()
+        self._pending = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._stdout = Output(self.transcript)
+        self._stderr = bytearray()
+        self._open: set[int | str] = set()
+        self._log_fd = -1
+        self._session: Path | None = None
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._ending = False
+        self._timers: list[asyncio.TimerHandle] = []
+        self._progress_at = self._started = 0.0
+        self._has_progress = self._has_text = self._paused = False
+
+    # --- Start --------------------------------------------------------------------------------------------------------
+
+    async def spawn(self) -> str:
+        """Start the process; return "", or why that was impossible.
+
+        Shielded: a caller that is cancelled in between leaves `end()` to kill the child as soon as there is one.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._spawn()))
+
+    async def _spawn(self) -> str:
+        program = shutil.which(settings.AICHAT) if settings.AICHAT else None
+        if program is None:
+            self.gone.set()
+            return "aichat is not installed"
+        self._log_fd, child_log_fd = os.pipe()
+        os.set_blocking(self._log_fd, False)
+        try:
+            await self._exec(program, child_log_fd)
+        except OSError as error:
+            self._forget()
+            return f"aichat did not start: {error.strerror}"
+        finally:
+            os.close(child_log_fd)
+        return ""
+
+    async def _exec(self, program: str, log_fd: int) -> None:
+        target = self.request.target
+        history = [{"role": turn.role, "content": turn.text} for turn in self.request.history]
+        self._session = config.write_session(history, target, self.request.temperature)
+        self._started = self._progress_at = self._loop.time()
+        self._open = {1, 2, "log"}
+        await self._loop.subprocess_exec(
+            lambda: self,
+            *command_line(program, target, self._session),
+            env=environment(self.request, self._session, log_fd),
+            cwd=config.home(),
+            pass_fds=(log_fd,),
+            start_new_session=True,
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+        LIVE.add(self)
+        for limit, value in LIMITS:
+            # The child may be gone already.
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(transport.get_pid(), limit, (value, value))
+        self._loop.add_reader(self._log_fd, self._read_log)
+        stdin: Any = transport.get_pipe_transport(0)
+        stdin.write(self.request.prompt.encode(errors="replace"))
+        stdin.write_eof()
+        self._after(self.request.clocks.first_token, self._check_clocks)
+        self.stop.on_request(self.end)
+        if self._ending:
+            self._terminate()
+
+    # --- What it says -------------------------------------------------------------------------------------------------
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._stderr += data
+            del self._stderr[:-STDERR_BYTES]
+            return
+        # A chunk's line in the log is written before its text: read first, it says what the text is.
+        self._drain_log()
+        self._add(self._stdout.feed(data))
+
+    def _read_log(self) -> None:
+        if not self._drain_log():
+            self._close_log()
+            self._closed("log")
+
+    def _drain_log(self) -> bool:
+        """Read what the log holds now; return False at its end."""
+        if "log" not in self._open:
+            return True
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._log_fd, 65536):
+                sent = self.transcript.request_at is not None
+                self.transcript.feed(data, self._loop.time())
+                if not sent and self.transcript.request_at is not None:
+                    self._add([RequestSent((self.transcript.request_at - self._started) * 1000)])
+            return False
+        return True
+
+    def _add(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, (Text, Reasoning)):
+                self._progress_at = self._loop.time()
+                self._has_progress = True
+                self._has_text |= isinstance(event, Text)
+                self._pending += len(event.text)
+            self._events.append(event)
+        if events:
+            self._flow()
+            self._wake()
+
+    def _flow(self) -> None:
+        """Stop reading from a child that is far ahead of its reader, and go on when the reader has caught up."""
+        paused = self._pending > PENDING_CHARACTERS
+        stdout: Any = self._transport and self._transport.get_pipe_transport(1)
+        if paused != self._paused and stdout and not stdout.is_closing():
+            self._paused = paused
+            stdout.pause_reading() if paused else stdout.resume_reading()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Event | None:
+        """Return the next event, or None when the child and its pipes are at their end."""
+        while not self._events:
+            if self.gone.is_set():
+                return None
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        event = self._events.popleft()
+        if isinstance(event, (Text, Reasoning)):
+            self._pending -= len(event.text)
+            self._flow()
+        return event
+
+    def finished(self) -> Finished:
+        """Return the evidence, once `gone`."""
+        said = self.transcript
+        return Finished(
+            Evidence(
+                exit_code=self.exit_code,
+                finish=said.finish,
+                in_band_error=said.in_band_error,
+                http_status=said.http_status,
+                error_type=redact(said.error_type),
+                error_text=redact(said.error_text),
+                stderr=redact(self._stderr.decode(errors="replace")),
+                request_sent=said.request_at is not None,
+                has_text=self._has_text,
+                clock=self.clock,
+                stopped=self.stop.reason == "stopped",
+                interrupted=self.stop.reason == "interrupted",
+                too_long=self.stop.reason == "too_long",
+                needs_finish_reason=self.request.needs_finish_reason,
+            ),
+            said.usage,
+        )
+
+    # --- Clocks -------------------------------------------------------------------------------------------------------
+
+    def _after(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(max(seconds, 0.001), callback))
+
+    def _check_clocks(self) -> None:
+        """End the child whose time is up, else look again when that could next be so."""
+        clocks, now = self.request.clocks, self._loop.time()
+        due = {Clock.TOTAL: self._started + clocks.total}
+        if self._has_progress:
+            due[Clock.IDLE] = self._progress_at + clocks.idle
+        else:
+            due[Clock.FIRST_TOKEN] = self._started + clocks.first_token
+        clock = min(due, key=due.__getitem__)
+        self._timers.clear()
+        if self._paused:
+            # The silence is ours: its reader is behind.
+            self._after(clocks.idle, self._check_clocks)
+        elif due[clock] > now:
+            self._after(due[clock] - now, self._check_clocks)
+        else:
+            self.clock = clock
+            self.end()
+
+    # --- End ----------------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Ask the child to leave, and make it leave two seconds later."""
+        if self._ending or self.gone.is_set():
+            return
+        self._ending = True
+        if self._transport:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        self.kill(signal.SIGTERM)
+        self._after(KILL_AFTER_SECONDS, lambda: self.kill(signal.SIGKILL))
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the child's process group."""
+        if self._transport:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._transport.get_pid(), number)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        # A child that left without reading its prompt breaks the pipe: its exit code says more.
+        self._closed(fd)
+
+    def process_exited(self) -> None:
+        assert self._transport is not None
+        self.exit_code = self._transport.get_returncode()
+        self._paused = False
+        self._after(PIPES_AFTER_EXIT_SECONDS, self._abandon_pipes)
+        self._finish_if_done()
+
+    def _abandon_pipes(self) -> None:
+        """Kill a descendant that holds the pipes; nothing that it says could be part of the answer."""
+        self.kill(signal.SIGKILL)
+        if "log" in self._open:
+            self._close_log()
+        self._open.clear()
+        self._finish_if_done()
+
+    def _close_log(self) -> None:
+        self._loop.remove_reader(self._log_fd)
+        os.close(self._log_fd)
+
+    def _closed(self, pipe: int | str) -> None:
+        self._open.discard(pipe)
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if self._open or self.exit_code is None or self.gone.is_set():
+            return
+        self._add(self._stdout.finish(self.exit_code))
+        self._forget()
+        self._wake()
+
+    def _forget(self) -> None:
+        """Let go of everything; no callback of this child runs after it."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._session:
+            self._session.unlink(missing_ok=True)
+        if self._transport is None:
+            os.close(self._log_fd)
+        else:
+            self._transport.close()
+        LIVE.discard(self)
+        self.gone.set()
+
+
+class Output:
+    """Turns stdout, in pieces of any size, into text and reasoning exactly as the model wrote them."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._thinking = ThinkSplitter()
+        self._held_newline = ""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes. A newline at their end waits, since aichat itself may have written it."""
+        text = self._held_newline + self._decoder.decode(data)
+        self._held_newline = "\n" if text.endswith("\n") else ""
+        return self._thinking.feed(text.removesuffix(self._held_newline), self._transcript.reasoning_runs)
+
+    def finish(self, exit_code: int) -> list[Event]:
+        """Return what was held back.
+
+        aichat ends its output with a newline of its own after an error always, else where the text has none; a
+        signal leaves it no time for that.
+        """
+        tail = self._decoder.decode(b"", final=True)
+        genuine = exit_code < 0 or (exit_code == 0 and self._transcript.last_text.endswith("\n"))
+        if tail or genuine:
+            tail = self._held_newline + tail
+        runs = self._transcript.reasoning_runs
+        return self._thinking.feed(tail, runs) + self._thinking.finish()
+
+
+OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
+
+
+class ThinkSplitter:
+    """Separates reasoning from text, even where a tag is split over reads.
+
+    aichat writes `<think>\\n … \\n</think>\\n\\n` around reasoning, and the transcript counts these runs; a model's own
+    tags count as reasoning at the very start only. Any other tag is text.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = ""
+        self._runs = 0
+        self._inside = False
+        self._at_start = True
+        self._strip = ""
+
+    def feed(self, text: str, runs: int) -> list[Event]:
+        """Take more text; `runs` is the number of reasoning runs that the provider has begun by now."""
+        self._buffer += text
+        events: list[Event] = []
+        while (event := self._step(runs)) is not None:
+            if event.text:
+                events.append(event)
+        return events
+
+    def finish(self) -> list[Event]:
+        """Return what was held back as the possible start of a tag."""
+        rest, self._buffer = self._buffer, ""
+        if not rest or (self._strip and not rest.strip("\n")):
+            return []
+        return [Reasoning(rest) if self._inside else Text(rest)]
+
+    def _step(self, runs: int) -> Text | Reasoning | None:
+        """Return the next piece that is certain, or None where more input is needed."""
+        if not self._skip_newlines() or not self._buffer:
+            return None
+        if self._inside:
+            return self._leave()
+        if self._at_start or runs > self._runs:
+            return self._enter(only_here=self._at_start and runs <= self._runs)
+        return Text(self._take(len(self._buffer)))
+
+    def _enter(self, *, only_here: bool) -> Text | Reasoning | None:
+        at = 0 if only_here and not self._buffer.startswith(OPEN_TAG) else self._buffer.find(OPEN_TAG)
+        if at >= 0 and self._buffer.startswith(OPEN_TAG, at):
+            text = self._take(at)
+            self._take(len(OPEN_TAG))
+            self._inside, self._at_start, self._strip = True, False, "\n"
+            self._runs += 1
+            return Text(text)
+        if only_here and not OPEN_TAG.startswith(self._buffer):
+            self._at_start = False
+            return Text(self._take(len(self._buffer)))
+        if only_here:
+            return None
+        return self._take_all_but_partial(OPEN_TAG, Text)
+
+    def _leave(self) -> Text | Reasoning | None:
+        at = self._buffer.find(CLOSE_TAG)
+        if at < 0:
+            return self._take_all_but_partial("\n" + CLOSE_TAG, Reasoning)
+        reasoning = self._take(at).removesuffix("\n")
+        self._take(len(CLOSE_TAG))
+        self._inside, self._strip = False, "\n\n"
+        return Reasoning(reasoning)
+
+    def _take_all_but_partial(self, tag: str, kind: type[Text] | type[Reasoning]) -> Text | Reasoning | None:
+        """Take everything that cannot be the beginning of `tag`."""
+        held = next((n for n in range(len(tag) - 1, 0, -1) if self._buffer.endswith(tag[:n])), 0)
+        taken = self._take(len(self._buffer) - held)
+        return kind(taken) if taken else None
+
+    def _skip_newlines(self) -> bool:
+        """Drop the newlines that surround a tag; return False while more of them may come."""
+        while self._strip and self._buffer:
+            if self._buffer[0] == "\n":
+                self._take(1)
+                self._strip = self._strip[1:]
+            else:
+                self._strip = ""
+        return not self._strip or bool(self._buffer)
+
+    def _take(self, count: int) -> str:
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken

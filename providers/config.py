@@ -1,0 +1,129 @@
+"""The configuration that an aichat child reads: one client, one model, nothing saved, no tools, no key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+# The client's name in the file. aichat derives the key's variable from it.
+CLIENT = "p"
+KEY_VARIABLE = "P_API_KEY"
+PATCH_VARIABLE = "AICHAT_PATCH_P_CHAT_COMPLETIONS"
+DEFAULT_TEMPERATURE = 0.7
+# Anthropic refuses a request without a limit; every model of theirs allows this one.
+DEFAULT_MAX_OUTPUT = 4096
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a request goes: aichat's client type, the address ("": the service's own), and the model's name there."""
+
+    kind: str
+    api_base: str
+    model: str
+    max_output: int | None = None
+
+
+def write_config(target: Target) -> Path:
+    """Return the directory that holds the configuration of `target`.
+
+    It is named by the hash of its content and never changed, so that no running child sees a change.
+    """
+    content = json.dumps(_config(target), indent=1)  # JSON is YAML
+    directory = root() / "config" / hashlib.sha256(content.encode()).hexdigest()[:24]
+    if not directory.exists():
+        _write_directory(directory, content)
+    return directory
+
+
+def write_session(messages: list[dict[str, Any]], target: Target, temperature: float | None) -> Path:
+    """Write the history as a session file under a fresh name and return its path; the caller removes it."""
+    content = {
+        "model": f"{CLIENT}:{target.model}",
+        "temperature": DEFAULT_TEMPERATURE if temperature is None else temperature,
+        "save_session": False,
+        "messages": messages,
+    }
+    handle, path = tempfile.mkstemp(suffix=".yaml", prefix="s", dir=_private(root() / "sessions"))
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False)
+    return Path(path)
+
+
+def body_patch(target: Target, max_tokens: int | None) -> str:
+    """Return the environment's patch of the request body, or "" where the configuration's own will do."""
+    if max_tokens is None:
+        return ""
+    return json.dumps({".*": {"body": {**_body(target), **_max_tokens(target, max_tokens)}}})
+
+
+def sweep_sessions() -> None:
+    """Remove the session files that a killed server left behind. Only safe before the first child starts."""
+    for path in _private(root() / "sessions").glob("s*.yaml"):
+        path.unlink(missing_ok=True)
+
+
+def root() -> Path:
+    """Return the directory of everything that a child reads."""
+    return Path(settings.DATA_DIR) / "aichat"
+
+
+def home() -> Path:
+    """Return the empty directory that the child calls its home."""
+    return _private(root() / "home")
+
+
+def _config(target: Target) -> dict[str, Any]:
+    model: dict[str, Any] = {"name": target.model}
+    if target.kind == "claude":
+        model |= {"max_output_tokens": target.max_output or DEFAULT_MAX_OUTPUT, "require_max_tokens": True}
+    client: dict[str, Any] = {"type": target.kind, "name": CLIENT, "models": [model]}
+    if target.api_base:
+        client["api_base"] = target.api_base
+    if body := _body(target):
+        client["patch"] = {"chat_completions": {".*": {"body": body}}}
+    return {
+        "model": f"{CLIENT}:{target.model}",
+        "temperature": DEFAULT_TEMPERATURE,
+        "stream": True,
+        "save": False,
+        "save_session": False,
+        "compress_threshold": 0,
+        "function_calling": False,
+        "clients": [client],
+    }
+
+
+def _body(target: Target) -> dict[str, Any]:
+    # OpenAI's dialect reports usage only when asked.
+    return {"stream_options": {"include_usage": True}} if target.kind.startswith("openai") else {}
+
+
+def _max_tokens(target: Target, count: int) -> dict[str, Any]:
+    if target.kind == "gemini":
+        return {"generationConfig": {"maxOutputTokens": count}}
+    # OpenAI's own newer models know only the longer name; everybody else's servers know the shorter.
+    return {"max_completion_tokens" if target.kind == "openai" else "max_tokens": count}
+
+
+def _write_directory(directory: Path, content: str) -> None:
+    draft = Path(tempfile.mkdtemp(dir=_private(directory.parent)))
+    (draft / "config.yaml").write_text(content, encoding="utf-8")
+    try:
+        draft.rename(directory)
+    except OSError:
+        # Another task was faster with the same content.
+        (draft / "config.yaml").unlink()
+        draft.rmdir()
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory

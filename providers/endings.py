@@ -1,0 +1,241 @@
+"""How an attempt ended, decided from evidence alone: one enum, one pure function.
+
+The exit code proves little (aichat leaves with 0 after a cut stream), so what the provider said comes first.
+The table behind it is docs/endings.md.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """How an attempt, and in the end a reply, ended. Only `complete` means that the answer is whole."""
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    FILTERED = "filtered"
+    EMPTY = "empty"
+    CUT = "cut"
+    STALLED = "stalled"
+    TIMED_OUT = "timed_out"
+    RATE_LIMITED = "rate_limited"
+    REJECTED = "rejected"
+    MISCONFIGURED = "misconfigured"
+    UNAUTHORISED = "unauthorised"
+    PROVIDER_ERROR = "provider_error"
+    UNREACHABLE = "unreachable"
+    CRASHED = "crashed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not_started"
+
+    @classmethod
+    def choices(cls) -> list[tuple[str, str]]:
+        """Return Django's choices: value and words."""
+        return [(ending.value, ending.value.replace("_", " ")) for ending in cls]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the person is owed an `error` frame: neither an answer nor their own wish ended it."""
+        return self not in (Ending.COMPLETE, Ending.LENGTH, Ending.FILTERED, Ending.STOPPED)
+
+    @property
+    def sentence(self) -> str:
+        """Return what happened, in words for the person who waited for the answer."""
+        return SENTENCES[self]
+
+
+SENTENCES = {
+    Ending.COMPLETE: "The answer is whole.",
+    Ending.LENGTH: "The answer reached its length limit.",
+    Ending.FILTERED: "The provider's content filter ended the answer.",
+    Ending.EMPTY: "The provider ended the answer without a word.",
+    Ending.CUT: "The connection to the provider ended in the middle of the answer.",
+    Ending.STALLED: "The provider went silent in the middle of the answer.",
+    Ending.TIMED_OUT: "The provider took too long.",
+    Ending.RATE_LIMITED: "The provider takes no more requests from this site for now.",
+    Ending.REJECTED: "The provider refused this conversation; it may be too long for the model.",
+    Ending.MISCONFIGURED: "The provider does not know this model or does not accept the request.",
+    Ending.UNAUTHORISED: "The provider does not accept this site's key.",
+    Ending.PROVIDER_ERROR: "The provider reported an error of its own.",
+    Ending.UNREACHABLE: "The provider cannot be reached.",
+    Ending.CRASHED: "The program that asks the provider failed.",
+    Ending.STOPPED: "You stopped the answer.",
+    Ending.INTERRUPTED: "The server restarted while this answer was being written.",
+    Ending.NOT_STARTED: "The answer could not be started.",
+}
+
+
+class Finish(StrEnum):
+    """A provider's own reason for its last token, whatever it calls it."""
+
+    NATURAL = "natural"
+    LENGTH = "length"
+    FILTER = "filter"
+
+
+class Clock(StrEnum):
+    """Which of our limits ran out."""
+
+    FIRST_TOKEN = "first token"
+    IDLE = "idle"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that is known about one attempt once both of the child's pipes are at their end.
+
+    `exit_code` is negative for a signal, as in subprocess, and None where no process started. `error_type` is the
+    provider's own word for the error (`rate_limit_error`, `RESOURCE_EXHAUSTED`), `error_text` its sentence.
+    """
+
+    exit_code: int | None = None
+    finish: Finish | None = None
+    in_band_error: bool = False
+    http_status: int | None = None
+    error_type: str = ""
+    error_text: str = ""
+    stderr: str = ""
+    request_sent: bool = False
+    has_text: bool = False
+    clock: Clock | None = None
+    stopped: bool = False
+    interrupted: bool = False
+    too_long: bool = False
+    spawn_error: str = ""
+    needs_finish_reason: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An ending, and the one piece of evidence that decided it."""
+
+    ending: Ending
+    evidence: str
+
+
+def decide(seen: Evidence) -> Verdict:
+    """Return how the attempt ended.
+
+    Precedence: a natural finish with exit 0, even if a stop came later; then the stop; then our own clocks; then what
+    the provider said in the stream, by HTTP status, by finish reason; the exit code last.
+    """
+    if seen.spawn_error:
+        return Verdict(Ending.NOT_STARTED, seen.spawn_error)
+    if seen.finish is Finish.NATURAL and seen.exit_code == 0:
+        return Verdict(Ending.COMPLETE if seen.has_text else Ending.EMPTY, "finish reason")
+    return _decide_by_us(seen) or _decide_by_provider(seen) or _decide_by_exit(seen)
+
+
+def _decide_by_us(seen: Evidence) -> Verdict | None:
+    if seen.stopped:
+        return Verdict(Ending.STOPPED, "stop request")
+    if seen.interrupted:
+        return Verdict(Ending.INTERRUPTED, "shutdown")
+    if seen.too_long:
+        return Verdict(Ending.LENGTH, "size limit of a reply")
+    if seen.clock is Clock.IDLE:
+        return Verdict(Ending.STALLED, "idle clock")
+    if seen.clock:
+        return Verdict(Ending.TIMED_OUT, f"{seen.clock} clock")
+    return None
+
+
+def _decide_by_provider(seen: Evidence) -> Verdict | None:
+    if seen.in_band_error:
+        return Verdict(_classify_error(seen) or Ending.PROVIDER_ERROR, "error in the stream")
+    status = seen.http_status or _status_in(seen.stderr)
+    if status:
+        return Verdict(_classify_error(seen) or classify_status(status), f"HTTP {status}")
+    if seen.finish is Finish.LENGTH:
+        return Verdict(Ending.LENGTH, "finish reason")
+    if seen.finish is Finish.FILTER:
+        return Verdict(Ending.FILTERED, "finish reason")
+    return None
+
+
+def _decide_by_exit(seen: Evidence) -> Verdict:
+    code = seen.exit_code
+    if code == 0:
+        if seen.needs_finish_reason:
+            return Verdict(Ending.CUT, "no finish reason")
+        return Verdict(Ending.COMPLETE if seen.has_text else Ending.EMPTY, "exit code")
+    if code is None or code < 0:
+        return Verdict(Ending.CRASHED, f"killed by {_signal_name(code)}")
+    if code == RUST_PANIC or not seen.request_sent:
+        missing_key = "api_key" in seen.stderr
+        return Verdict(Ending.UNAUTHORISED if missing_key else Ending.CRASHED, f"exit code {code}")
+    if seen.has_text or DECODING in seen.stderr:
+        return Verdict(Ending.CUT, f"exit code {code}")
+    if SENDING in seen.stderr:
+        return Verdict(Ending.UNREACHABLE, "no connection")
+    return Verdict(Ending.PROVIDER_ERROR if seen.stderr else Ending.CRASHED, f"exit code {code}")
+
+
+# What aichat 0.30.0 (its HTTP library, reqwest) writes on stderr, and Rust's exit code after a panic.
+SENDING = "error sending request"
+DECODING = "error decoding response body"
+RUST_PANIC = 101
+
+# Searched in the provider's type and sentence, in this order: Google sends a bad key as a 400, OpenAI's and
+# Anthropic's context overflow are a 400 as well, and inside a stream there is no status at all.
+ERROR_WORDS: list[tuple[Ending, re.Pattern[str]]] = [
+    (
+        Ending.UNAUTHORISED,
+        re.compile(
+            r"api[ _]key[ _](not valid|invalid)|invalid[ _]x?-?api[ _-]key|incorrect api key|"
+            r"authentication_error|permission_error|unauthenticated",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        Ending.RATE_LIMITED,
+        re.compile(r"rate[ _]limit|resource_exhausted|too many requests|insufficient_quota", re.IGNORECASE),
+    ),
+    (Ending.PROVIDER_ERROR, re.compile(r"overloaded|unavailable", re.IGNORECASE)),
+    (
+        Ending.REJECTED,
+        re.compile(
+            r"context[ _](length|window)|maximum context|prompt is too long|too many tokens|"
+            r"exceeds? the (available )?context|input token count|content[ _](policy|filter)",
+            re.IGNORECASE,
+        ),
+    ),
+]
+
+
+def classify_status(status: int) -> Ending:
+    """Return what an HTTP status above 399 means where the body says nothing more precise."""
+    if status in (401, 402, 403):
+        return Ending.UNAUTHORISED
+    if status == 429:
+        return Ending.RATE_LIMITED
+    if status in (408, 409, 425) or status >= 500:
+        return Ending.PROVIDER_ERROR
+    return Ending.MISCONFIGURED
+
+
+def _classify_error(seen: Evidence) -> Ending | None:
+    # A server's own failure and a plain 401 or 429 need no reading of prose.
+    if seen.http_status and (seen.http_status >= 500 or seen.http_status in (401, 403, 429)):
+        return classify_status(seen.http_status)
+    said = f"{seen.error_type} {seen.error_text}"
+    return next((ending for ending, words in ERROR_WORDS if words.search(said)), None)
+
+
+def _status_in(stderr: str) -> int | None:
+    # "Invalid response data: … (status: 502)": the only trace of a body that is not JSON.
+    found = re.search(r"\(status: (\d{3})\)", stderr)
+    return int(found[1]) if found else None
+
+
+def _signal_name(code: int | None) -> str:
+    try:
+        return signal.Signals(-code).name if code else "nobody: it never ran"
+    except ValueError:
+        return f"signal {-code if code else 0}"

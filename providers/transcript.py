@@ -1,0 +1,227 @@
+"""What the provider really said: a parser of aichat's debug log, the only place where usage and finish reasons show.
+
+Pure: bytes and times in, facts out. Line shapes were read off aichat 0.30.0:
+
+    TIMESTAMP [DEBUG] aichat::client::common: Request URL BODY
+    TIMESTAMP [DEBUG] aichat::client::common: Invalid response, status: N, data: JSON
+    TIMESTAMP [DEBUG] aichat::client::openai|claude|vertexai: stream-data: JSON
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from providers.endings import Finish
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as billed. `input` is fresh input only; `output` includes `reasoning`. None: not reported."""
+
+    input: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+
+
+class Transcript:
+    """Collects the facts of one attempt from its debug log, fed in pieces of any size.
+
+    Nothing of the `Request` line is kept but its time: it holds the prompt, and for Gemini the key.
+    """
+
+    def __init__(self) -> None:
+        self.request_at: float | None = None
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+        self.in_band_error = False
+        self.http_status: int | None = None
+        self.error_type = ""
+        self.error_text = ""
+        # Runs of reasoning begun so far: each is one <think> that aichat itself wrote on stdout.
+        self.reasoning_runs = 0
+        self.last_text = ""
+        self._reasoning_open = False
+        self._buffer = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what was read from the log at `now` (monotonic seconds)."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if not self._skipping:
+                self._line(line, now)
+            self._skipping = False
+        if self._skipping or self._is_request(self._buffer, now):
+            # The prompt may be megabytes without a newline: never buffered.
+            self._skipping = True
+            self._buffer.clear()
+
+    def _is_request(self, line: bytes | bytearray, now: float) -> bool:
+        found = REQUEST.match(line)
+        if found and self.request_at is None:
+            self.request_at = now
+        return bool(found)
+
+    def _line(self, line: bytes, now: float) -> None:
+        if self._is_request(line, now):
+            return
+        if found := STREAM_DATA.match(line):
+            if isinstance(data := _parse(line[found.end() :]), dict):
+                DIALECTS.get(found[1], _openai)(self, data)
+        elif found := INVALID_RESPONSE.match(line):
+            self.http_status = int(found[1])
+            self._error(_parse(line[found.end() :]))
+
+    def _error(self, data: Any) -> None:
+        """Keep the type and the sentence of an error object, in any of the shapes seen."""
+        if isinstance(data, list) and data:
+            data = data[0]
+        error = data.get("error", data) if isinstance(data, dict) else data
+        if not isinstance(error, dict):
+            self.error_text = str(error)[:ERROR_TEXT]
+            return
+        names = (error.get(name) for name in ("type", "code", "status"))
+        details = error.get("details")
+        reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
+        self.error_type = " ".join(str(name) for name in [*names, *reasons] if name)[:ERROR_TEXT]
+        self.error_text = str(error.get("message", ""))[:ERROR_TEXT]
+
+    def _text(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self.last_text = text
+            self._reasoning_open = False
+
+    def _reasoning(self, text: object) -> None:
+        if isinstance(text, str) and text and not self._reasoning_open:
+            self._reasoning_open = True
+            self.reasoning_runs += 1
+
+    def _count(self, **tokens: int | None) -> None:
+        """Merge counts into `usage`: providers report them in pieces, the latest word of each wins."""
+        told = {name: count for name, count in tokens.items() if isinstance(count, int)}
+        self.usage = replace(self.usage or Usage(), **told)
+
+
+def _openai(transcript: Transcript, data: dict[str, Any]) -> None:
+    if data.get("error"):
+        transcript.in_band_error = True
+        transcript._error(data)
+    for choice in (data.get("choices") or [])[:1]:
+        delta = choice.get("delta") or {}
+        if delta.get("content"):
+            transcript._text(delta["content"])
+        else:
+            # The order in which aichat looks for it.
+            transcript._reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
+        if reason := choice.get("finish_reason"):
+            transcript.finish = OPENAI_FINISH.get(reason)
+    if usage := data.get("usage"):
+        # Cached tokens are part of prompt_tokens, reasoning ones of completion_tokens.
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        prompt = usage.get("prompt_tokens")
+        transcript._count(
+            input=prompt - (cached or 0) if isinstance(prompt, int) else None,
+            cache_read=cached,
+            output=usage.get("completion_tokens"),
+            reasoning=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        )
+
+
+def _claude(transcript: Transcript, data: dict[str, Any]) -> None:
+    match data.get("type"):
+        case "error":
+            transcript.in_band_error = True
+            transcript._error(data)
+        case "message_start":
+            _claude_usage(transcript, (data.get("message") or {}).get("usage"))
+        case "content_block_delta":
+            delta = data.get("delta") or {}
+            transcript._text(delta.get("text"))
+            transcript._reasoning(delta.get("thinking"))
+        case "content_block_stop":
+            transcript._reasoning_open = False
+        case "message_delta":
+            if reason := (data.get("delta") or {}).get("stop_reason"):
+                transcript.finish = CLAUDE_FINISH.get(reason)
+            _claude_usage(transcript, data.get("usage"))
+
+
+def _claude_usage(transcript: Transcript, usage: dict[str, Any] | None) -> None:
+    if usage:
+        # input_tokens are the fresh ones alone; output_tokens is a running total.
+        transcript._count(
+            input=usage.get("input_tokens"),
+            cache_read=usage.get("cache_read_input_tokens"),
+            cache_write=usage.get("cache_creation_input_tokens"),
+            output=usage.get("output_tokens"),
+        )
+
+
+def _gemini(transcript: Transcript, data: dict[str, Any]) -> None:
+    if data.get("error"):
+        transcript.in_band_error = True
+        transcript._error(data)
+    if (data.get("promptFeedback") or {}).get("blockReason"):
+        transcript.finish = Finish.FILTER
+    for candidate in (data.get("candidates") or [])[:1]:
+        parts = (candidate.get("content") or {}).get("parts") or []
+        texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+        transcript._text(texts[-1] if texts else None)
+        if reason := candidate.get("finishReason"):
+            # Google names a dozen reasons to refuse and may add more; each means that the answer was withheld.
+            transcript.finish = GEMINI_FINISH.get(reason, Finish.FILTER)
+    if usage := data.get("usageMetadata"):
+        prompt, cached = usage.get("promptTokenCount"), usage.get("cachedContentTokenCount")
+        answer, thoughts = usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")
+        transcript._count(
+            input=prompt - (cached or 0) if isinstance(prompt, int) else None,
+            cache_read=cached,
+            output=(answer or 0) + (thoughts or 0) if answer is not None or thoughts is not None else None,
+            reasoning=thoughts,
+        )
+
+
+# The module that logs names the dialect: Gemini's chunks come from aichat's vertexai module.
+DIALECTS: dict[bytes, Callable[[Transcript, dict[str, Any]], None]] = {
+    b"openai": _openai,
+    b"claude": _claude,
+    b"vertexai": _gemini,
+}
+OPENAI_FINISH = {
+    "stop": Finish.NATURAL,
+    "tool_calls": Finish.NATURAL,
+    "function_call": Finish.NATURAL,
+    "length": Finish.LENGTH,
+    "content_filter": Finish.FILTER,
+}
+CLAUDE_FINISH = {
+    "end_turn": Finish.NATURAL,
+    "stop_sequence": Finish.NATURAL,
+    "tool_use": Finish.NATURAL,
+    "max_tokens": Finish.LENGTH,
+    "model_context_window_exceeded": Finish.LENGTH,
+    "refusal": Finish.FILTER,
+}
+GEMINI_FINISH = {"STOP": Finish.NATURAL, "MAX_TOKENS": Finish.LENGTH}
+
+PREFIX = rb"\S+ \[DEBUG\] aichat::client::"
+REQUEST = re.compile(PREFIX + rb"common: Request ")
+STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: ")
+INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d+), data: ")
+# Characters kept of a provider's error: enough for any sentence, too little for a page of HTML.
+ERROR_TEXT = 2_000
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None

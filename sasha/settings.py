@@ -1,0 +1,212 @@
+"""Every setting of the site, and the only module that reads the environment.
+
+Safe by default: production mode, DEBUG off, no secret, no start. `scripts/run` sets local mode.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def env_secret(name: str) -> str:
+    """Return the secret `name`, or what the file named by `name`_FILE holds, or ""."""
+    path = env.str(f"{name}_FILE", "")
+    return Path(path).read_text().strip() if path else env.str(name, "")
+
+
+def env_choice(name: str, *choices: str) -> str:
+    """Return the variable `name`, which must be one of `choices`; the first is the default."""
+    value = env.str(name, choices[0])
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: {', '.join(choices)}.")
+    return value
+
+
+def env_positive(name: str, default: int) -> int:
+    """Return the whole number `name`, which must be above 0."""
+    value = env.int(name, default)
+    if value <= 0:
+        raise ImproperlyConfigured(f"{name} is {value}; it must be above 0.")
+    return value
+
+
+def _local_secret_key(path: Path) -> str:
+    """Return the key kept in `path`, made on first use: local mode starts without any configuration."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+# --- Mode, addresses, secrets -----------------------------------------------------------------------------------------
+
+LOCAL_MODE = env_choice("SASHA_MODE", "production", "local") == "local"
+DEBUG = False
+HOST = env.str("HOST", "127.0.0.1")
+PORT = env_positive("PORT", 8000)
+# Holds the SQLite file, the generated secret and the child's configuration; nothing else is written anywhere.
+DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+
+SECRET_KEY = env_secret("SECRET_KEY")
+if not SECRET_KEY and LOCAL_MODE:
+    SECRET_KEY = _local_secret_key(DATA_DIR / "secret_key")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Set SECRET_KEY or SECRET_KEY_FILE, or use scripts/run for a site on this machine only."
+    )
+
+LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS = LOOPBACK_HOSTS if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
+# Full origins (scheme, host, port): a WebSocket whose Origin is not among them gets HTTP 403.
+CSRF_TRUSTED_ORIGINS = (
+    [f"http://{host}:{PORT}" for host in LOOPBACK_HOSTS] if LOCAL_MODE else env.list("ALLOWED_ORIGINS", default=[])
+)
+
+# --- Django -----------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "sasha",
+    "monitoring",
+    "chat",
+    "providers",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "sasha.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "chat.identity.GuestMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "sasha.urls"
+ASGI_APPLICATION = "sasha.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'sasha.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # A transaction takes the write lock at once: upgrading a read lock later fails without waiting.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 5,
+        # Readers do not wait for the writer; a power cut may lose the last commits, never the file.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    # A file, since threads share a database in memory only by locking whole tables.
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / f"test-{os.getpid()}.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "sasha.static.HashedStaticFilesStorage"},
+}
+
+# --- Security ---------------------------------------------------------------------------------------------------------
+
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "font-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "base-uri": ["'none'"],
+    "manifest-src": ["'self'"],
+}
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+if not LOCAL_MODE:
+    # Local mode is plain HTTP on loopback, where none of this can hold.
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+# --- Providers --------------------------------------------------------------------------------------------------------
+
+AICHAT_VERSION = "0.30.0"
+# Found on PATH or where scripts/install-aichat puts it; "" is reported by a system check and by every reply.
+AICHAT = (
+    env.str("AICHAT", "")
+    or shutil.which(
+        "aichat",
+        path=f"{os.environ.get('PATH', '')}:{Path.home() / '.cache/sasha-studio' / f'aichat-{AICHAT_VERSION}'}",
+    )
+    or ""
+)
+# A provider row may name these and nothing else, so that no other secret can be sent to an address.
+PROVIDER_KEYS = {name: value for name, value in os.environ.items() if name.endswith("_API_KEY") and value}
+# One file for the child, instead of a folder of hundreds: half its start-up is reading certificates.
+CA_BUNDLE = env.str("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
+
+# --- Chat -------------------------------------------------------------------------------------------------------------
+
+# Characters of one message.
+CHAT_MESSAGE_LENGTH = env_positive("CHAT_MESSAGE_LENGTH", 32_000)
+# What happens to a reply when the socket that asked for it closes and its user can come back.
+CHAT_ON_CLOSE = env_choice("CHAT_ON_CLOSE", "continue", "stop")
+CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
+# Replies with a living process; what comes on top waits.
+CHAT_PLACES = env_positive("CHAT_PLACES", 100)
+# Processes between fork and their first read of the prompt. More only slow each other: a burst is bound by CPU.
+CHAT_SPAWNS_IN_FLIGHT = env_positive("CHAT_SPAWNS_IN_FLIGHT", 3)
+# Seconds that running replies get to finish after SIGTERM.
+CHAT_SHUTDOWN_GRACE = env.int("CHAT_SHUTDOWN_GRACE", 10)
+# A reply that nobody waits for any longer than this without a place ends not_started.
+CHAT_QUEUE_SECONDS = env_positive("CHAT_QUEUE_SECONDS", 300)
