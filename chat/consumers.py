@@ -1,0 +1,234 @@
+"""The WebSocket: who is there, what they ask, one sender task for each reply they watch. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+from django.conf import settings
+
+from chat import input_policy, protocol, runner, viewing
+from chat.database import db
+from chat.identity import Visitor
+from chat.models import Message, Role, State
+from chat.posting import find_conversation
+from chat.protocol import BadFrame, CloseCode
+from chat.runner import Draining
+from chat.signals import input_rejected
+
+logger = logging.getLogger(__name__)
+
+# How many sockets each user has open on this server.
+OPEN_SOCKETS: Counter[str] = Counter()
+
+
+class ChatConsumer(AsyncConsumer):
+    """One socket on one conversation of one visitor."""
+
+    def __init__(self) -> None:
+        self.runner = runner.current()
+        self.session = ""
+        self.visitor: Visitor | None = None
+        self.senders: dict[UUID, asyncio.Task[None]] = {}
+        # The replies that this socket asked for.
+        self.asked: set[UUID] = set()
+        self.group = ""
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler, without the trip to another thread that Channels makes before each to close connections."""
+        await getattr(self, get_handler_name(message))(message)
+
+    # --- Connection ---------------------------------------------------------------------------------------------------
+
+    async def websocket_connect(self, _: dict[str, Any]) -> None:
+        # Accepted first: a refusal before it reaches a browser as a bare HTTP 403.
+        await self.send({"type": "websocket.accept"})
+        names = parse_qs(self.scope["query_string"].decode("latin1")).get("session", [])
+        visitor = self.scope["visitor"]
+        if len(names) != 1 or not protocol.SESSION_NAME.match(names[0]):
+            await self._close(CloseCode.BAD_SESSION, "Name the session: /ws?session= and 1 to 64 of A-Z a-z 0-9 . _ -")
+        elif visitor is None:
+            await self._close(CloseCode.SIGN_IN, "Sign in first.")
+        elif OPEN_SOCKETS[visitor.username] >= settings.CHAT_SOCKETS_PER_USER:
+            await self._close(
+                CloseCode.TOO_MANY, f"You have {settings.CHAT_SOCKETS_PER_USER} connections open; no more are allowed."
+            )
+        else:
+            self.session, self.visitor = names[0], visitor
+            OPEN_SOCKETS[visitor.username] += 1
+
+    async def _close(self, code: int, reason: str) -> None:
+        await self._send(protocol.Closing(code, reason))
+        await self.send({"type": "websocket.close", "code": code})
+
+    async def websocket_disconnect(self, _: dict[str, Any]) -> None:
+        if self.visitor:
+            self._leave(self.visitor)
+        if self.group:
+            await self.channel_layer.group_discard(self.group, self.channel_name)
+        raise StopConsumer
+
+    def _leave(self, visitor: Visitor) -> None:
+        OPEN_SOCKETS[visitor.username] -= 1
+        OPEN_SOCKETS[visitor.username] or OPEN_SOCKETS.pop(visitor.username)
+        for sender in self.senders.values():
+            sender.cancel()
+        if not visitor.can_return or settings.CHAT_ON_CLOSE == "stop":
+            for reply_id in self.asked:
+                self.runner.stop(reply_id)
+
+    # --- What comes in ------------------------------------------------------------------------------------------------
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if self.visitor is None:
+            return
+        text = message.get("text")
+        try:
+            frame = protocol.parse(text)
+            await self._join()
+            await HANDLERS[type(frame)](self, frame)
+        except BadFrame as refused:
+            input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
+            await self._error(refused.sentence, refused.code)
+        except Draining:
+            await self._error("The server is restarting. Send the message again in a moment.", "restarting")
+        except Exception:
+            logger.exception("a frame failed")
+            await self._error("Something went wrong here. The message was not taken.", "server_error")
+
+    async def _join(self) -> None:
+        """Hear of what other tabs and devices do in this conversation, from the first frame on."""
+        if not self.group:
+            assert self.visitor is not None
+            owner_and_name = f"{self.visitor.username}/{self.session}"
+            self.group = f"conversation.{hashlib.sha256(owner_and_name.encode()).hexdigest()[:32]}"
+            await self.channel_layer.group_add(self.group, self.channel_name)
+
+    async def on_post(self, frame: protocol.Start | protocol.Regenerate | protocol.Continue) -> None:
+        assert self.visitor is not None
+        if isinstance(frame, protocol.Start):
+            input_policy.check(frame.message)
+        posted = await self.runner.accept(self.visitor, self.session, frame)
+        reply = posted.reply
+        self.asked.add(reply.id)
+        await self._send(started_of(reply, posted.user_message_id, frame.client_id))
+        if posted.title:
+            await self._send(protocol.Title(self.session, posted.title))
+        self._follow(reply.id, 0)
+        if not posted.repeated:
+            await self._tell_others(reply, posted.user_message_id, posted.title)
+
+    async def _tell_others(self, reply: Message, user_message_id: UUID | None, title: str) -> None:
+        event = {
+            "type": "conversation.posted",
+            "sender": self.channel_name,
+            "reply_id": str(reply.id),
+            "user_message_id": str(user_message_id) if user_message_id else "",
+            "title": title,
+        }
+        await self.channel_layer.group_send(self.group, event)
+
+    async def on_stop(self, frame: protocol.Stop) -> None:
+        # The row is how the replica that owns the reply hears of it, where that is another.
+        await self._check_own(frame.reply_id)
+        await db(self._own(frame.reply_id).exclude(state=State.ENDED).update, stop_requested=True)
+        self.runner.stop(frame.reply_id)
+
+    async def on_hello(self, frame: protocol.Hello) -> None:
+        unfinished = await db(self._find_unfinished)
+        running = unfinished[0] if unfinished else None
+        await self._send(protocol.HelloAnswer(self.session, running))
+        known = await db(lambda: set(self._own_all().filter(pk__in=frame.after).values_list("pk", flat=True)))
+        for reply_id in [*unfinished, *(known - set(unfinished))]:
+            self._follow(reply_id, frame.after.get(reply_id, 0))
+
+    async def on_attach(self, frame: protocol.Attach) -> None:
+        await self._check_own(frame.reply_id)
+        self._follow(frame.reply_id, frame.after)
+
+    async def on_ping(self, frame: protocol.Ping) -> None:
+        await self._send(protocol.Pong(frame.t))
+
+    def _own_all(self) -> Any:
+        assert self.visitor is not None
+        return Message.objects.filter(conversation__owner__username=self.visitor.username, role=Role.ASSISTANT)
+
+    def _own(self, reply_id: UUID) -> Any:
+        return self._own_all().filter(pk=reply_id)
+
+    async def _check_own(self, reply_id: UUID) -> None:
+        if not await db(self._own(reply_id).exists):
+            raise BadFrame("not_found", "There is no such answer.")
+
+    def _find_unfinished(self) -> list[UUID]:
+        assert self.visitor is not None
+        conversation = find_conversation(self.visitor, self.session)
+        if conversation is None:
+            return []
+        unfinished = conversation.messages.exclude(state=State.ENDED).order_by("created_at")
+        return list(unfinished.values_list("pk", flat=True))
+
+    # --- What goes out ------------------------------------------------------------------------------------------------
+
+    def _follow(self, reply_id: UUID, after: int) -> None:
+        """Send the reply from behind `after` on, in a task of its own: a consumer never awaits a generation."""
+        if old := self.senders.pop(reply_id, None):
+            old.cancel()
+        sender = asyncio.create_task(self._send_all(reply_id, after), name=f"sender {reply_id}")
+        self.senders[reply_id] = sender
+
+    async def _send_all(self, reply_id: UUID, after: int) -> None:
+        try:
+            async with aclosing(viewing.frames(self.runner, reply_id, self.session, after)) as frames:
+                async for frame in frames:
+                    await self._send(frame)
+        except Exception:
+            logger.exception("sending reply %s failed", reply_id)
+        finally:
+            if self.senders.get(reply_id) is asyncio.current_task():
+                del self.senders[reply_id]
+
+    async def conversation_posted(self, event: dict[str, Any]) -> None:
+        """Another socket of this conversation has asked for a reply: show the message, and the reply as it comes."""
+        if event["sender"] == self.channel_name:
+            return
+        reply = await db(Message.objects.filter(pk=event["reply_id"]).select_related("parent").first)
+        if reply is None:
+            return
+        if event["title"]:
+            await self._send(protocol.Title(self.session, event["title"]))
+        said = reply.parent if event["user_message_id"] else None
+        if said:
+            await self._send(protocol.Posted(said.id, said.role, said.text, said.parent_id, said.client_id))
+        await self._send(started_of(reply, said.id if said else None, reply.client_id))
+        self._follow(reply.id, 0)
+
+    async def _error(self, sentence: str, code: str) -> None:
+        await self._send(protocol.Error(sentence, code, self.session))
+
+    async def _send(self, frame: protocol.ServerFrame) -> None:
+        await self.send({"type": "websocket.send", "text": protocol.encode(frame)})
+
+
+def started_of(reply: Message, user_message_id: UUID | None, client_id: str | None) -> protocol.Started:
+    """Return the frame that introduces a reply."""
+    return protocol.Started(reply.id, user_message_id, client_id, reply.model or None, reply.provider or None)
+
+
+HANDLERS: dict[type, Any] = {
+    protocol.Start: ChatConsumer.on_post,
+    protocol.Regenerate: ChatConsumer.on_post,
+    protocol.Continue: ChatConsumer.on_post,
+    protocol.Stop: ChatConsumer.on_stop,
+    protocol.Hello: ChatConsumer.on_hello,
+    protocol.Attach: ChatConsumer.on_attach,
+    protocol.Ping: ChatConsumer.on_ping,
+}

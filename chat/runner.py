@@ -1,0 +1,252 @@
+"""Owns the replies of this replica: who waits, who has a place, the checkpoints, and the end of all of them.
+
+A consumer hands a reply in and forgets it; a reply never knows a socket. Everything here runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from chat import replicas, replies
+from chat.database import db
+from chat.identity import Visitor
+from chat.models import Message
+from chat.posting import Posted, PostingFrame, post
+from chat.replies import Reply
+from chat.streamlog import MemoryStreamLog, StreamLog
+from providers.aichat import Finished, Reason
+from providers.endings import Ending, Evidence, Verdict
+
+logger = logging.getLogger(__name__)
+
+# What a killed server may lose of a running answer's text.
+CHECKPOINT_SECONDS = 0.25
+# How often a reply looks whether another replica's reply before it has ended.
+CLAIM_SECONDS = 0.5
+
+
+class Draining(Exception):
+    """The server is about to stop and takes no new replies."""
+
+
+class Runner:
+    """The replies of one replica, from `submit` to their end."""
+
+    def __init__(self) -> None:
+        self.replica = replicas.new_name()
+        self.log: StreamLog = MemoryStreamLog()
+        self.draining = False
+        self._waiting: list[Reply] = []
+        self._begun: dict[UUID, Reply] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._spawning = asyncio.Semaphore(settings.CHAT_SPAWNS_IN_FLIGHT)
+        self._moved = asyncio.Event()
+
+    async def start(self) -> None:
+        """Register this replica and begin to watch: over its own replies, and over those of dead ones."""
+        await db(replicas.register, self.replica)
+        await db(replicas.interrupt_orphans)
+        self._loops = [
+            asyncio.create_task(self._repeat(self._save, CHECKPOINT_SECONDS)),
+            asyncio.create_task(self._repeat(self._beat, replicas.HEARTBEAT_SECONDS)),
+        ]
+
+    # --- Coming in ----------------------------------------------------------------------------------------------------
+
+    async def accept(self, visitor: Visitor, session: str, frame: PostingFrame) -> Posted:
+        """Store what a person sent and take on its reply. Raises BadFrame and Draining.
+
+        Shielded: a socket that closes in between must not leave a stored reply that nobody answers.
+        """
+        if self.draining:
+            raise Draining
+        received_at = time.monotonic()
+        task = asyncio.create_task(self._accept(visitor, session, frame, received_at))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, visitor: Visitor, session: str, frame: PostingFrame, received_at: float) -> Posted:
+        posted = await db(post, visitor, session, frame, self.replica)
+        if not posted.repeated:
+            row = posted.reply
+            self.submit(Reply(row.id, row.conversation_id, posted.plan, row.epoch, received_at))
+        return posted
+
+    def submit(self, reply: Reply) -> None:
+        """Take a stored reply; it begins as soon as its conversation and a place are free."""
+        self.log.open(reply.id)
+        self._waiting.append(reply)
+        self._advance()
+
+    def find(self, reply_id: UUID) -> Reply | None:
+        """Return the unfinished reply of that id, if it is one of ours."""
+        return self._begun.get(reply_id) or next((r for r in self._waiting if r.id == reply_id), None)
+
+    def stop(self, reply_id: UUID, reason: Reason = "stopped") -> bool:
+        """End a reply of ours; return False where there is none."""
+        reply = self.find(reply_id)
+        if reply is None:
+            return False
+        reply.stop.request(reason)
+        self._advance()
+        return True
+
+    async def positions(self, reply_id: UUID) -> AsyncIterator[int]:
+        """Yield the reply's place in line, from 1, at first and whenever it changes, until it begins."""
+        last = 0
+        while position := self._position(reply_id):
+            if position != last:
+                yield position
+                last = position
+            await self._moved.wait()
+
+    def _position(self, reply_id: UUID) -> int:
+        reply = next((r for r in self._waiting if r.id == reply_id), None)
+        if reply is None:
+            return 0
+        ahead = self._waiting[: self._waiting.index(reply)]
+        if self._is_busy(reply.conversation_id):
+            return 1 + sum(r.conversation_id == reply.conversation_id for r in ahead)
+        return 1 + len(ahead)
+
+    def _is_busy(self, conversation_id: UUID) -> bool:
+        return any(reply.conversation_id == conversation_id for reply in self._begun.values())
+
+    def _advance(self) -> None:
+        """Begin what can begin, in order of arrival, one per conversation."""
+        before = len(self._waiting)
+        held: set[UUID] = {reply.conversation_id for reply in self._begun.values()}
+        for reply in list(self._waiting):
+            # A stopped one needs no place: it only stores its ending.
+            free = len(self._begun) < settings.CHAT_PLACES and reply.conversation_id not in held
+            if free or reply.stop.reason:
+                self._begin(reply)
+            held.add(reply.conversation_id)
+        if len(self._waiting) != before:
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    def _begin(self, reply: Reply) -> None:
+        self._waiting.remove(reply)
+        self._begun[reply.id] = reply
+        task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- Running ------------------------------------------------------------------------------------------------------
+
+    async def _run(self, reply: Reply) -> None:
+        try:
+            if reply.plan is None and not reply.stop.reason:
+                reply.plan = await self._claim(reply)
+            await replies.answer(reply, self.log, self._spawning)
+        except Message.DoesNotExist:
+            reply.lost = True
+        except Exception:
+            logger.exception("reply %s failed in the server itself", reply.id)
+            await self._give_up(reply, Verdict(Ending.CRASHED, "error in the server"))
+        finally:
+            self.log.finish(reply.id)
+            del self._begun[reply.id]
+            self._advance()
+
+    async def _claim(self, reply: Reply) -> replies.Plan | None:
+        """Wait until nothing before the reply is unfinished, on any replica; None where it was stopped meanwhile."""
+        while not reply.stop.reason:
+            if plan := await db(replies.claim, reply.id, reply.epoch):
+                return plan
+            await asyncio.sleep(CLAIM_SECONDS)
+        return None
+
+    async def _give_up(self, reply: Reply, verdict: Verdict) -> None:
+        try:
+            await db(replies.store_ending, reply, verdict, Finished(Evidence()))
+        except Exception:
+            logger.exception("the ending of reply %s could not be stored", reply.id)
+
+    # --- Watching -----------------------------------------------------------------------------------------------------
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Do `step` for ever; a failure is logged and tried again, since a database may come back."""
+        while True:
+            try:
+                await step()
+            except Exception:
+                logger.exception("%s failed", step)
+            await asyncio.sleep(seconds)
+
+    async def _beat(self) -> None:
+        if orphans := await db(replicas.beat, self.replica):
+            logger.warning("%d replies of a dead server ended as interrupted", orphans)
+
+    async def _save(self) -> None:
+        """Checkpoint what runs; it is also how a stop from another replica, and the loss of a reply, is seen."""
+        self._refuse_stale()
+        unfinished = [*self._begun.values(), *self._waiting]
+        if not unfinished:
+            return
+        taken = [replies.snapshot(reply) for reply in unfinished]
+        seen = await db(replies.checkpoint, taken)
+        for snapshot in taken:
+            reply = self.find(snapshot.id)
+            if reply is None:
+                continue
+            reply.saved_seq = snapshot.last_seq
+            if snapshot.id in seen.lost:
+                reply.lost = True
+                self.stop(reply.id, "interrupted")
+            elif snapshot.id in seen.stop_requested:
+                self.stop(reply.id)
+
+    def _refuse_stale(self) -> None:
+        """End what has waited too long for a place; a turn in one's own conversation may take as long as it takes."""
+        oldest = time.monotonic() - settings.CHAT_QUEUE_SECONDS
+        for reply in list(self._waiting):
+            if reply.received_at < oldest and not self._is_busy(reply.conversation_id):
+                reply.stop.request("no_place")
+        self._advance()
+
+    # --- Leaving ------------------------------------------------------------------------------------------------------
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, give what runs `grace` seconds, end the rest as interrupted, and leave."""
+        self.draining = True
+        await db(replicas.start_draining, self.replica)
+        for reply in list(self._waiting):
+            self.stop(reply.id, "interrupted")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for reply in list(self._begun.values()):
+            self.stop(reply.id, "interrupted")
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await db(replicas.leave, self.replica)
+
+
+_runner: Runner | None = None
+
+
+def current() -> Runner:
+    """Return this process's runner, made on first use: `sasha.lifespan` starts and drains it."""
+    global _runner
+    if _runner is None:
+        _runner = Runner()
+    return _runner
+
+
+def forget() -> None:
+    """Forget a drained runner, so that the next use makes another."""
+    global _runner
+    _runner = None

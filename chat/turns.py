@@ -1,0 +1,128 @@
+"""A conversation as its page shows it: which messages, in which order, and what stands under each.
+
+Pure: works on rows that have been fetched. static/js/facts.js says the same words about an answer that has just ended.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from chat.models import Message, Role, State
+from providers.endings import Ending
+
+# What stands under an answer that is not there yet.
+WAITING = {State.QUEUED.value: "Waiting for its turn", State.RUNNING.value: "Writing"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of an answer's text, and the notice that follows it, if any."""
+
+    text: str
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message, ready to be shown."""
+
+    id: uuid.UUID | None
+    role: str
+    state: str = State.ENDED
+    ending: str = ""
+    client_id: str = ""
+    last_seq: int = 0
+    continues: bool = False
+    reasoning: str = ""
+    parts: list[Part] = field(default_factory=lambda: [Part("")])
+    badge: str = ""
+    facts: list[str] = field(default_factory=list)
+    waiting: str = ""
+
+    @property
+    def is_reply(self) -> bool:
+        return self.role == Role.ASSISTANT
+
+
+def find_branch(messages: Iterable[Message], leaf_id: uuid.UUID | None) -> list[Message]:
+    """Return the messages from the first one down to the leaf. Without a leaf, the newest message is taken for it."""
+    by_id = {message.pk: message for message in messages}
+    if leaf_id is None and by_id:
+        leaf_id = max(by_id.values(), key=lambda message: message.created_at).pk
+    branch = []
+    while leaf_id in by_id:
+        branch.append(by_id[leaf_id])
+        leaf_id = branch[-1].parent_id
+    return branch[::-1]
+
+
+def make_turn(message: Message) -> Turn:
+    """Return `message` as the page shows it."""
+    return Turn(
+        id=message.pk,
+        role=message.role,
+        state=message.state,
+        ending=message.ending,
+        client_id=message.client_id or "",
+        last_seq=message.last_seq,
+        continues=message.continues,
+        reasoning=message.reasoning,
+        parts=split_at_notices(message.text, message.notices),
+        badge=describe_ending(message.ending, message.error),
+        facts=list_facts(message) if message.ending else [],
+        waiting=WAITING.get(message.state, ""),
+    )
+
+
+def split_at_notices(text: str, notices: list[dict]) -> list[Part]:
+    """Return the text in parts, each up to the next notice; the last part has none."""
+    parts, start = [], 0
+    for notice in notices:
+        parts.append(Part(text[start : notice["at"]], notice["reason"]))
+        start = notice["at"]
+    return [*parts, Part(text[start:])]
+
+
+def describe_ending(ending: str, error: str) -> str:
+    """Return what to say about an answer that is not whole, or ""."""
+    if ending in ("", Ending.COMPLETE):
+        return ""
+    return error or Ending(ending).sentence
+
+
+def list_facts(reply: Message) -> list[str]:
+    """Return what is known about how a reply was made; what is unknown is left out."""
+    facts = [f"{reply.provider}:{reply.model}"] if reply.model else []
+    if reply.duration_ms is not None:
+        facts.append(format_duration(reply.duration_ms))
+    if reply.first_token_ms is not None:
+        facts.append(f"first token {format_duration(reply.first_token_ms)}")
+    if reply.input_tokens is not None:
+        # Cached ones are read as well; the column holds the fresh ones alone.
+        count = reply.input_tokens + (reply.cache_read_tokens or 0) + (reply.cache_write_tokens or 0)
+        facts.append(f"{count} tokens in")
+    if reply.output_tokens is not None:
+        facts.append(f"{reply.output_tokens} tokens out")
+    if reply.cost_usd is not None:
+        facts.append(format_cost(reply.cost_usd))
+    return facts
+
+
+def format_duration(milliseconds: int) -> str:
+    """Return `420 ms`, `3.2 s`, `42 s` or `1 min 12 s`, always rounded down."""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds // 1000
+    if seconds < 10:
+        return f"{seconds}.{milliseconds % 1000 // 100} s"
+    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
+
+
+def format_cost(usd: Decimal) -> str:
+    """Return the price of an answer; only what is known to cost nothing is called free."""
+    if not usd:
+        return "free"
+    return f"${usd:.4f}" if usd >= Decimal("0.0001") else "less than $0.0001"

@@ -1,0 +1,13 @@
+"""The addresses of the chat page."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from chat import views
+
+app_name = "chat"
+urlpatterns = [
+    path("", views.new_conversation, name="new"),
+    path("c/<uuid:conversation_id>/", views.conversation, name="conversation"),
+]

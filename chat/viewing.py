@@ -1,0 +1,129 @@
+"""A reply as frames for one viewer: live from the log, then from the row, which has the last word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from chat import protocol
+from chat.database import db
+from chat.models import Message, State
+from chat.protocol import ServerFrame
+from chat.runner import Runner
+from chat.streamlog import Event, Numbered, UnknownReply
+from providers.endings import Ending
+
+# How often the row of a reply is read that another replica writes, or a dead one wrote.
+POLL_SECONDS = 0.5
+
+
+async def frames(runner: Runner, reply_id: UUID, session: str, after: int) -> AsyncGenerator[ServerFrame, None]:
+    """Yield everything behind event number `after`, as it comes, up to `complete`.
+
+    Nothing at all where there is no such reply, or no longer.
+    """
+    async for position in runner.positions(reply_id):
+        yield protocol.Queued(reply_id, position)
+    try:
+        async for numbered in runner.log.read(reply_id, after):
+            for frame in _joined(numbered, reply_id, session):
+                yield frame
+            after = numbered.seq + len(numbered.events) - 1
+    except UnknownReply:
+        pass
+    async for frame in _from_row(reply_id, session, after):
+        yield frame
+
+
+async def _from_row(reply_id: UUID, session: str, after: int) -> AsyncGenerator[ServerFrame, None]:
+    while row := await db(Message.objects.filter(pk=reply_id).first):
+        if row.last_seq != after:
+            # The row does not know where an event began: what is missing comes with everything before it.
+            for frame in _whole(row, session):
+                yield frame
+            after = row.last_seq
+        if row.state == State.ENDED:
+            for frame in last_frames(row, session):
+                yield frame
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def last_frames(row: Message, session: str) -> list[ServerFrame]:
+    """Return how an ended reply ends: an `error` where it failed, and its `complete`."""
+    complete = protocol.Complete(session, row.id, row.last_seq, metadata_of(row))
+    if Ending(row.ending).failed:
+        return [protocol.Error(row.error, row.ending, session, row.id), complete]
+    return [complete]
+
+
+def metadata_of(row: Message) -> protocol.Metadata:
+    """Return what is known about an ended reply."""
+    usage = protocol.Usage(
+        row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens
+    )
+    return protocol.Metadata(
+        duration=row.duration_ms or 0,
+        chunks=row.chunks,
+        total_chars=len(row.text),
+        ending=row.ending,
+        attempts=row.attempts,
+        exit_code=row.exit_code,
+        provider=row.provider or None,
+        model=row.model or None,
+        first_token_ms=row.first_token_ms,
+        usage=usage if usage != protocol.Usage() else None,
+        cost_usd=None if row.cost_usd is None else str(row.cost_usd),
+        cost_source=row.cost_source or None,
+    )
+
+
+def _joined(numbered: Numbered, reply_id: UUID, session: str) -> Iterator[ServerFrame]:
+    """Yield one frame for each run of events of the same kind; notices stay apart."""
+    seq = numbered.seq
+    for kind, run in groupby(numbered.events, key=lambda event: event.kind):
+        events = list(run)
+        if kind == "notice":
+            for at, event in enumerate(events):
+                yield protocol.Notice(reply_id, seq + at, **event.data)
+        else:
+            yield _text_frame(kind, events, session, reply_id, seq)
+        seq += len(events)
+
+
+def _text_frame(kind: str, events: Sequence[Event], session: str, reply_id: UUID, seq: int) -> protocol.Chunk:
+    frame = protocol.Reasoning if kind == "reasoning" else protocol.Chunk
+    content = events[0].text if len(events) == 1 else "".join(event.text for event in events)
+    return frame(content, session, reply_id, seq, seq + len(events) - 1)
+
+
+def _whole(row: Message, session: str) -> Iterator[ServerFrame]:
+    """Yield the stored reply from number 1 to its last. Numbers inside are no longer those of the events."""
+    pieces = list(_pieces(row))
+    # One piece of text takes all the numbers that are left over, so that nothing seems to be missing.
+    spare = row.last_seq - len(pieces)
+    seq = 0
+    for kind, content in pieces:
+        seq += 1
+        if kind == "notice":
+            yield protocol.Notice(row.id, seq, **content)
+            continue
+        frame = protocol.Reasoning if kind == "reasoning" else protocol.Chunk
+        yield frame(content, session, row.id, seq, seq + spare)
+        seq, spare = seq + spare, 0
+
+
+def _pieces(row: Message) -> Iterator[tuple[str, Any]]:
+    if row.reasoning:
+        yield "reasoning", row.reasoning
+    shown = 0
+    for notice in row.notices:
+        if row.text[shown : notice["at"]]:
+            yield "text", row.text[shown : notice["at"]]
+            shown = notice["at"]
+        yield "notice", {name: notice[name] for name in ("kind", "reason", "old_model", "new_model") if name in notice}
+    if row.text[shown:]:
+        yield "text", row.text[shown:]

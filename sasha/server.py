@@ -1,0 +1,194 @@
+"""Our Daphne: `python -m sasha.server`. It adds what a streaming site needs and Daphne has not.
+
+- a lifespan: `sasha.lifespan` starts before the first request and drains at SIGTERM and Ctrl-C;
+- backpressure both ways: a socket that does not read is waited for and then cut, one that floods is not read;
+- WebSocket close frames on shutdown (1012) and for messages over the limit (1009), a listen backlog for bursts.
+
+It leans on Daphne's internals (hence the pin `<4.3`); sasha/tests/test_server.py holds every one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import daphne.server  # installs Twisted's reactor, which must come before every other import of Twisted
+
+from sasha.asgi import application  # sets Django up, which must come before every import of a model
+
+# isort: split
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from django.conf import settings
+from twisted.internet import defer, error, reactor
+from twisted.python.failure import Failure
+
+from chat import protocol
+from sasha import lifespan
+
+logger = logging.getLogger(__name__)
+
+# Twisted's own is 50: a burst of connections would wait for the kernel's retries.
+BACKLOG = 2048
+# Seconds that a socket may leave 64 KiB unread before it is cut.
+STALL_SECONDS = 20.0
+# Frames of one socket that wait for the application before no more are read from it.
+INBOUND_FRAMES = 16
+INBOUND_LOOK_SECONDS = 0.02
+# Seconds between the close frame and the end of the process.
+CLOSE_SECONDS = 1.0
+PING_SECONDS = 15
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Protocol(WebSocketProtocol):
+    """One WebSocket, with backpressure in both directions; its method names are autobahn's and Twisted's."""
+
+    def onOpen(self) -> None:
+        self.writable = asyncio.Event()
+        self.writable.set()
+        # The HTTP channel that this connection began as is told when the buffer is full; now it is us.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        super().onOpen()
+
+    def pauseProducing(self) -> None:
+        self.writable.clear()
+
+    def resumeProducing(self) -> None:
+        self.writable.set()
+
+    def stopProducing(self) -> None:
+        self.writable.set()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        super().onMessage(payload, isBinary)
+        if self.application_queue.qsize() >= INBOUND_FRAMES:
+            self.transport.pauseProducing()
+            asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        if self.application_queue.qsize() < INBOUND_FRAMES:
+            self.transport.resumeProducing()
+        elif self.state == self.STATE_OPEN:
+            asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        if hasattr(self, "writable"):
+            self.writable.set()
+        super().onClose(wasClean, code, reason)
+
+    def close_for_restart(self) -> None:
+        """Say goodbye. autobahn's sendClose refuses 1012, so the frame is sent below it."""
+        if self.state == self.STATE_OPEN:
+            goodbye = protocol.Closing(protocol.CloseCode.RESTARTING, "The server is restarting.")
+            self.sendMessage(protocol.encode(goodbye).encode(), False)
+            self.sendCloseFrame(code=protocol.CloseCode.RESTARTING, isReply=False)
+
+
+class Factory(WebSocketFactory):
+    """Makes our protocol; a message over the limit is answered with a close frame instead of a cut connection."""
+
+    protocol = Protocol
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setProtocolOptions(failByDrop=False)
+
+
+class Server(daphne.server.Server):
+    """Daphne with a beginning and an end."""
+
+    exit_code = 0
+
+    def run(self) -> int:
+        """Serve until a signal; return the exit code."""
+        daphne.server.WebSocketFactory = Factory
+        reactor.callWhenRunning(self._start)
+        super().run()
+        return self.exit_code
+
+    def _start(self) -> None:
+        starting = asyncio.ensure_future(lifespan.start())
+        starting.add_done_callback(self._started)
+
+    def _started(self, starting: asyncio.Future[None]) -> None:
+        if failure := starting.exception():
+            self._fail(f"The site could not start: {failure}")
+
+    def _fail(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+        self.exit_code = 1
+        self.stop()
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        address = port.getHost()
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        print(f"Sasha Studio is at http://{host}:{address.port}", flush=True)
+
+    def listen_error(self, failure: Failure) -> None:
+        if isinstance(failure.value, error.CannotListenError):
+            self._fail(f"Port {settings.PORT} of {settings.HOST} is taken or not ours. Choose another: PORT=8001")
+        else:
+            self._fail(f"The server cannot listen: {failure.getErrorMessage()}")
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Send what the application says, and hold it up while a socket does not read."""
+        await super().handle_reply(protocol, message)
+        if isinstance(protocol, Protocol) and message["type"] == "websocket.send" and not protocol.writable.is_set():
+            try:
+                await asyncio.wait_for(protocol.writable.wait(), STALL_SECONDS)
+            except TimeoutError:
+                protocol.dropConnection(abort=True)
+
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        """Drain before the reactor stops; Daphne alone would cut every connection and abandon the children."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+
+    async def _drain(self) -> None:
+        for listener in self.listeners:
+            listener.addCallback(lambda port: port and port.stopListening())
+        try:
+            await lifespan.stop(settings.CHAT_SHUTDOWN_GRACE)
+        except Exception:
+            logger.exception("the replies could not be drained")
+        applications = [details.get("application_instance") for details in self.connections.values()]
+        for connection in list(self.connections):
+            if isinstance(connection, Protocol):
+                connection.close_for_restart()
+        running = [application for application in applications if application and not application.done()]
+        if running:
+            _, left = await asyncio.wait(running, timeout=CLOSE_SECONDS)
+            for application in left:
+                application.cancel()
+
+
+def main() -> int:
+    """Serve the site at the address of the settings."""
+    if settings.LOCAL_MODE and settings.HOST not in LOOPBACK:
+        print(
+            f"Local mode has no sign-in, so it listens on this machine only; HOST is {settings.HOST!r}.",
+            file=sys.stderr,
+        )
+        return 1
+    host = settings.HOST.replace(":", r"\:")
+    return Server(
+        application,
+        endpoints=[f"tcp:port={settings.PORT}:interface={host}:backlog={BACKLOG}"],
+        websocket_timeout=-1,
+        websocket_connect_timeout=5,
+        websocket_max_message_size=protocol.FRAME_LIMIT,
+        websocket_max_frame_size=protocol.FRAME_LIMIT,
+        ping_interval=PING_SECONDS,
+        ping_timeout=PING_SECONDS,
+        application_close_timeout=5,
+        server_name="",
+    ).run()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("daphne").setLevel(logging.WARNING)
+    sys.exit(main())
