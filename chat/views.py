@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -25,7 +25,7 @@ from providers.secrets import find_key
 LIST_LENGTH = 100
 EXAMPLES = [
     "Explain in three sentences why the sky is blue",
-    "Write a short, friendly reminder to water the plants",
+    "Write a friendly reminder to water the plants",
     "Suggest five names for a small bakery",
 ]
 
@@ -59,9 +59,7 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
     return _render(request, user, found, [make_turn(message) for message in branch])
 
 
-def _render(
-    request: HttpRequest, user: AbstractBaseUser | None, shown: Conversation, turns: list[Turn]
-) -> HttpResponse:
+def _render(request: HttpRequest, user: User | None, shown: Conversation, turns: list[Turn]) -> HttpResponse:
     providers = list_providers()
     context = {
         "conversation": shown,
@@ -80,7 +78,7 @@ def _render(
     return render(request, "chat/page.html", context)
 
 
-def list_conversations(user: AbstractBaseUser | None) -> list[Conversation]:
+def list_conversations(user: User | None) -> list[Conversation]:
     """Return the user's conversations, the last used one first."""
     if user is None:
         return []

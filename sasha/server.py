@@ -15,8 +15,12 @@ import sys
 from typing import Any
 
 import daphne.server  # installs Twisted's reactor, which must come before every other import of Twisted
+from django.core.exceptions import ImproperlyConfigured
 
-from sasha.asgi import application  # sets Django up, which must come before every import of a model
+try:
+    from sasha.asgi import application  # sets Django up, which must come before every import of a model
+except ImproperlyConfigured as problem:
+    sys.exit(str(problem))
 
 # isort: split
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
@@ -45,9 +49,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Protocol(WebSocketProtocol):
     """One WebSocket, with backpressure in both directions; its method names are autobahn's and Twisted's."""
 
-    def onOpen(self) -> None:
+    def onConnect(self, request: Any) -> Any:
         self.writable = asyncio.Event()
         self.writable.set()
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:
         # The HTTP channel that this connection began as is told when the buffer is full; now it is us.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
@@ -75,8 +82,7 @@ class Protocol(WebSocketProtocol):
             asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        if hasattr(self, "writable"):
-            self.writable.set()
+        self.writable.set()
         super().onClose(wasClean, code, reason)
 
     def close_for_restart(self) -> None:
@@ -100,7 +106,10 @@ class Factory(WebSocketFactory):
 class Server(daphne.server.Server):
     """Daphne with a beginning and an end."""
 
-    exit_code = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.exit_code = 0
+        self.ports: list[Any] = []
 
     def run(self) -> int:
         """Serve until a signal; return the exit code."""
@@ -124,6 +133,7 @@ class Server(daphne.server.Server):
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
+        self.ports.append(port)
         address = port.getHost()
         host = f"[{address.host}]" if ":" in address.host else address.host
         print(f"Sasha Studio is at http://{host}:{address.port}", flush=True)
@@ -136,20 +146,20 @@ class Server(daphne.server.Server):
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send what the application says, and hold it up while a socket does not read."""
-        await super().handle_reply(protocol, message)
         if isinstance(protocol, Protocol) and message["type"] == "websocket.send" and not protocol.writable.is_set():
             try:
                 await asyncio.wait_for(protocol.writable.wait(), STALL_SECONDS)
             except TimeoutError:
                 protocol.dropConnection(abort=True)
+        await super().handle_reply(protocol, message)
 
     def kill_all_applications(self) -> defer.Deferred[None]:
         """Drain before the reactor stops; Daphne alone would cut every connection and abandon the children."""
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
-        for listener in self.listeners:
-            listener.addCallback(lambda port: port and port.stopListening())
+        for port in self.ports:
+            port.stopListening()
         try:
             await lifespan.stop(settings.CHAT_SHUTDOWN_GRACE)
         except Exception:

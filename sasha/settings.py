@@ -180,12 +180,13 @@ if not LOCAL_MODE:
 # --- Providers --------------------------------------------------------------------------------------------------------
 
 AICHAT_VERSION = "0.30.0"
+CACHE_HOME = Path(env.str("XDG_CACHE_HOME", "") or Path.home() / ".cache")
 # Found on PATH or where scripts/install-aichat puts it; "" is reported by a system check and by every reply.
 AICHAT = (
     env.str("AICHAT", "")
     or shutil.which(
         "aichat",
-        path=f"{os.environ.get('PATH', '')}:{Path.home() / '.cache/sasha-studio' / f'aichat-{AICHAT_VERSION}'}",
+        path=f"{os.environ.get('PATH', '')}:{CACHE_HOME / 'sasha-studio' / f'aichat-{AICHAT_VERSION}'}",
     )
     or ""
 )

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import re
+import uuid
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import signing
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
+
+from chat.identity import GUEST_COOKIE, SALT
+from chat.models import Conversation, Message, Role, State
+from providers.endings import Ending
+from providers.local_model import SLUG
+from providers.models import Model
+from sasha.testing import make_provider
+
+pytestmark = pytest.mark.django_db
+
+
+class Page(HTMLParser):
+    """A page as a test reads it: each tag with its attributes, and the text of each [data-text]."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._inside = False
+        # What stands in a <template> is not shown.
+        self.feed(re.sub(r"<template.*?</template>", "", html, flags=re.DOTALL))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if "data-text" in dict(attrs):
+            self._inside = True
+            self.texts.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = self._inside and tag != "div"
+
+    def handle_data(self, data):
+        if self._inside:
+            self.texts[-1] += data
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        """Return the attributes of each element that has the attribute `name`."""
+        return [attributes for _, attributes in self.tags if name in attributes]
+
+
+@pytest.fixture(autouse=True)
+def _without_collected_files(settings, tmp_path):
+    settings.STATIC_ROOT = tmp_path
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def as_alice(alice) -> Client:
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+def make_conversation(owner: User, title: str = "Bread", **fields) -> Conversation:
+    made = uuid.uuid4()
+    return Conversation.objects.create(id=made, owner=owner, name=str(made), title=title, **fields)
+
+
+def say(conversation: Conversation, text: str, parent: Message | None = None, **fields) -> Message:
+    """Store a question, or with `ending` or `state` a reply, as the end of the branch."""
+    role = Role.ASSISTANT if fields else Role.USER
+    message = Message.objects.create(conversation=conversation, role=role, parent=parent, text=text, **fields)
+    Conversation.objects.filter(pk=conversation.pk).update(current_leaf=message)
+    return message
+
+
+def get(client: Client, conversation: Conversation | None = None) -> tuple[Page, str]:
+    url = reverse("chat:conversation", args=[conversation.pk]) if conversation else reverse("chat:new")
+    response = client.get(url)
+    assert response.status_code == 200
+    return Page(response.text), response.text
+
+
+def test_a_new_page_has_a_name_of_its_own_and_stores_nothing(client):
+    first, second = (get(client)[0].all("data-chat")[0] for _ in range(2))
+    assert first["data-session"] != second["data-session"]
+    assert first["data-url"] == f"/c/{first['data-session']}/"
+    assert "data-new" in first
+    assert not User.objects.exists()
+    assert not Conversation.objects.exists()
+
+
+def test_a_conversation_shows_its_messages_from_first_to_last(alice, as_alice):
+    conversation = make_conversation(alice)
+    question = say(conversation, "Why does bread rise?")
+    say(conversation, "Yeast.", question, ending="complete")
+    page, html = get(as_alice, conversation)
+    assert page.texts == ["Why does bread rise?", "Yeast."]
+    assert [turn["data-role"] for turn in page.all("data-message")] == ["user", "assistant"]
+    assert page.all("data-chat")[0]["data-session"] == conversation.name
+    assert "<title>Bread · Sasha Studio</title>" in html
+
+
+def test_only_the_branch_of_the_current_leaf_is_shown(alice, as_alice):
+    conversation = make_conversation(alice)
+    question = say(conversation, "Question")
+    chosen = say(conversation, "Chosen", question, ending="complete")
+    say(conversation, "Other", question, ending="complete")
+    Conversation.objects.filter(pk=conversation.pk).update(current_leaf=chosen)
+    assert get(as_alice, conversation)[0].texts == ["Question", "Chosen"]
+    Conversation.objects.filter(pk=conversation.pk).update(current_leaf=None)
+    assert get(as_alice, conversation)[0].texts == ["Question", "Other"]
+
+
+@pytest.mark.parametrize("who", ["bob", "guest", "nobody"])
+def test_what_belongs_to_somebody_else_does_not_exist(alice, client, who):
+    conversation = make_conversation(alice)
+    if who == "bob":
+        client.force_login(User.objects.create_user("bob"))
+    if who == "guest":
+        client.cookies[GUEST_COOKIE] = signing.dumps("token", salt=SALT)
+    foreign = client.get(reverse("chat:conversation", args=[conversation.pk]))
+    unknown = client.get(reverse("chat:conversation", args=[uuid.uuid4()]))
+    assert (foreign.status_code, unknown.status_code) == (404, 404)
+    assert foreign.content == unknown.content
+    assert "Bread" not in get(client)[1]
+
+
+def test_a_guest_sees_what_the_cookie_owns(client):
+    conversation = make_conversation(User.objects.create_user("guest-token"))
+    client.cookies[GUEST_COOKIE] = signing.dumps("token", salt=SALT)
+    assert get(client, conversation)[0].all("data-conversation")[0]["aria-current"] == "page"
+
+
+def test_the_list_has_the_last_used_first_and_one_query(alice, as_alice, django_assert_num_queries):
+    conversations = [make_conversation(alice, f"Number {n}") for n in range(12)]
+    for conversation in conversations:
+        reply = say(conversation, "Answer", say(conversation, "Question"), ending="complete")
+        say(conversation, "Thanks", reply)
+    with django_assert_num_queries(6):  # session, user, conversation, its messages, the list, the models
+        html = get(as_alice, conversations[3])[1]
+    titles = re.findall(r"Number \d+(?=</a>)", html)
+    assert titles == [f"Number {n}" for n in reversed(range(12))]
+
+
+def test_what_people_and_models_write_is_text(alice, as_alice):
+    nasty = '<script>alert(1)</script> & "quotes" </div><img src=x onerror=alert(1)>'
+    conversation = make_conversation(alice, nasty[:200])
+    reply = say(conversation, nasty, say(conversation, nasty), ending="cut", error=nasty, reasoning=nasty, model=nasty)
+    Message.objects.filter(pk=reply.pk).update(notices=[{"kind": "seam", "reason": nasty, "at": 3}])
+    page, html = get(as_alice, conversation)
+    assert page.texts[0] == nasty
+    assert "".join(page.texts[1:]) == nasty
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+
+
+@pytest.mark.parametrize("path", ["new", "conversation", "missing"])
+def test_pages_allow_no_inline_code(alice, as_alice, path):
+    conversation = make_conversation(alice)
+    say(conversation, "Answer", say(conversation, "Question"), ending="length")
+    urls = {"new": "/", "conversation": f"/c/{conversation.pk}/", "missing": f"/c/{uuid.uuid4()}/"}
+    response = as_alice.get(urls[path])
+    policy = response["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    for tag, attributes in Page(response.text).tags:
+        assert tag != "style"
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        assert tag != "script" or "src" in attributes or attributes["type"] == "application/json"
+        # Nothing comes from another host.
+        for name in ("src", "href"):
+            assert not (attributes.get(name) or "/").startswith(("http", "//", "javascript:"))
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_an_answer_that_is_not_whole_says_so(alice, as_alice, ending):
+    conversation = make_conversation(alice)
+    say(conversation, "Half", say(conversation, "Question"), ending=ending.value)
+    page, html = get(as_alice, conversation)
+    badge = page.all("data-badge")[0]
+    assert ("hidden" in badge) == (ending is Ending.COMPLETE)
+    assert (f">{escape(ending.sentence)}</p>" in html) == (ending is not Ending.COMPLETE)
+
+
+def test_what_is_known_about_an_answer_stands_under_it(alice, as_alice):
+    conversation = make_conversation(alice)
+    known = {
+        "provider": "claude",
+        "model": "claude-3-haiku",
+        "duration_ms": 3250,
+        "first_token_ms": 480,
+        "input_tokens": 12,
+        "cache_read_tokens": 1000,
+        "output_tokens": 34,
+        "cost_usd": Decimal("0.00213"),
+    }
+    say(conversation, "Known", say(conversation, "Question"), ending="complete", **known)
+    facts = re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1])
+    assert facts == [
+        "claude:claude-3-haiku",
+        "3.2 s",
+        "first token 480 ms",
+        "1012 tokens in",
+        "34 tokens out",
+        "$0.0021",
+    ]
+
+
+def test_unknown_is_never_zero(alice, as_alice):
+    conversation = make_conversation(alice)
+    say(conversation, "Unknown", say(conversation, "Question"), ending="complete", provider="sim", model="m")
+    assert re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1]) == ["sim:m"]
+
+
+def test_an_unfinished_reply_shows_what_there_is(alice, as_alice):
+    conversation = make_conversation(alice)
+    first = say(conversation, "So far", say(conversation, "One"), state=State.RUNNING, last_seq=7)
+    second = say(conversation, "", say(conversation, "Two", first), state=State.QUEUED)
+    page, html = get(as_alice, conversation)
+    replies = page.all("data-reply-id")
+    assert [(turn["data-reply-id"], turn["data-state"], turn["data-last-seq"]) for turn in replies] == [
+        (str(first.pk), "running", "7"),
+        (str(second.pk), "queued", "0"),
+    ]
+    assert page.texts == ["One", "So far", "Two", ""]
+    assert "Waiting for its turn" in html
+
+
+def test_notices_stand_where_they_happened(alice, as_alice):
+    conversation = make_conversation(alice)
+    notices = [{"kind": "fallback", "reason": "First.", "at": 0}, {"kind": "seam", "reason": "Then.", "at": 4}]
+    say(conversation, "🌍🌍🌍🌍 end", say(conversation, "Question"), ending="complete", notices=notices)
+    page, html = get(as_alice, conversation)
+    assert page.texts[1:] == ["", "🌍🌍🌍🌍", " end"]
+    assert re.findall(r"data-notice>([^<]*)<", html) == ["First.", "Then."]
+
+
+def test_the_picker_offers_what_can_be_asked(client, settings):
+    settings.PROVIDER_KEYS = {"READY_API_KEY": "sk-canary"}
+    make_provider("http://127.0.0.1:1", "a", "b", slug="second", name="Second", priority=2)
+    make_provider("http://127.0.0.1:1", "c", slug="first", name="First", priority=1, key_variable="READY_API_KEY")
+    make_provider("http://127.0.0.1:1", "d", slug="keyless", priority=3, key_variable="MISSING_API_KEY")
+    make_provider("http://127.0.0.1:1", "e", slug="off", enabled=False)
+    Model.objects.filter(name="b").update(enabled=False)
+    page, html = get(client)
+    values = [attributes["value"] for tag, attributes in page.tags if tag == "option"]
+    assert [value for value in values if ":" in value] == ["first:c", "second:a"]
+    assert "First answers here." in html
+    assert "When it cannot, Second takes over." in html
+    assert "sk-canary" not in html
+
+
+def test_the_empty_page_warns_of_the_small_model_and_of_none(client):
+    assert "Nothing can answer yet" in get(client)[1]
+    make_provider("http://127.0.0.1:1", "smollm2", slug=SLUG)
+    page, html = get(client)
+    assert "often wrong" in html
+    assert len(page.all("data-example")) == 3
+
+
+def test_pages_are_not_kept_by_caches_and_take_no_post(client):
+    response = client.get("/")
+    assert {"no-store", "private"} <= set(response["Cache-Control"].split(", "))
+    assert client.post("/").status_code == 405

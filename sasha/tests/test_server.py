@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+import websockets
+from django.conf import settings
+
+from chat.database import db
+from chat.models import Message, Replica
+from providers.simulator import Simulator
+from sasha.testing import eventually, make_provider, server_environment, server_process, text_of
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def provider(transactional_db):
+    simulator = Simulator()
+    await simulator.start()
+    models = ("sim-n5", "sim-echo-gap0", "sim-n150-gap10", "sim-stall-at3")
+    yield await db(make_provider, simulator.url("openai"), *models, kind="openai", key_variable="SIM_API_KEY")
+    await simulator.stop()
+
+
+@pytest.fixture
+def serve():
+    """Start servers that are killed at the end, whatever happens."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda **env: stack.enter_context(server_process(SIM_API_KEY="sk-sim-canary-1234", **env))
+
+
+async def stop(server, number: int = signal.SIGTERM) -> int:
+    return await asyncio.to_thread(server.stop, number)
+
+
+async def row(reply_id: str) -> Message:
+    return await Message.objects.aget(pk=reply_id)
+
+
+async def test_sigterm_ends_replies_as_interrupted_and_tells_every_socket(serve):
+    server = serve(CHAT_SHUTDOWN_GRACE="0")
+    async with server.connect("a") as a, server.connect("idle") as idle:
+        await a.send(message="Hi", model="sim:sim-stall-at3")
+        seen = await a.until("chunk", to=3)
+        child = server.children()[0]
+        stopping = asyncio.create_task(stop(server))
+        seen += await a.until("complete")
+        assert seen[-1]["metadata"]["ending"] == "interrupted"
+        for connection in (a, idle):
+            closing = await connection.receive()
+            assert (closing["type"], closing["code"]) == ("closing", 1012)
+            await connection.websocket.wait_closed()
+            assert connection.websocket.close_code == 1012
+    assert await stopping == 0
+    assert not child.is_running()
+    assert (await row(seen[-1]["replyId"])).text == text_of(seen)
+    assert not await Replica.objects.aexists()
+
+
+async def test_sigterm_lets_a_running_reply_finish_and_takes_no_new_one(serve):
+    server = serve(CHAT_SHUTDOWN_GRACE="20")
+    async with server.connect("a") as a, server.connect("b") as b:
+        await a.send(message="Hi", model="sim:sim-n150-gap10")
+        await a.until("chunk")
+        stopping = asyncio.create_task(stop(server))
+        await eventually(lambda: refuses_connections(server.port))
+        await b.send(message="too late")
+        assert (await b.receive())["code"] == "restarting"
+        assert (await a.until("complete"))[-1]["metadata"]["ending"] == "complete"
+    assert await stopping == 0
+
+
+def refuses_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_kill_9_leaves_no_child_and_the_reply_is_interrupted_with_its_text(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        await a.send(message="Hi", model="sim:sim-stall-at3")
+        *_, chunk = await a.until("chunk", to=3)
+        children = server.children()
+        assert [child.name() for child in children] == ["aichat"]
+        reply = chunk["replyId"]
+        while (await row(reply)).last_seq < 3:
+            await asyncio.sleep(0.02)
+        await stop(server, signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, children, 1.0)
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+    again = serve()
+    async with again.connect("a") as a:
+        await a.send(type="hello", after={reply: 3})
+        frames = await a.until("complete")
+    assert (frames[-2]["type"], frames[-2]["code"]) == ("error", "interrupted")
+    assert (await row(reply)).text == "word0 word1 word2 "
+    async with again.connect("a") as a:
+        assert text_of(await a.say("And now?", model="sim:sim-echo-gap0")) == "And now?"
+
+
+async def test_the_close_of_a_script_kills_its_child_within_a_second(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        await a.send(message="Hi", model="sim:sim-stall-at3")
+        await a.until("chunk")
+        child = server.children()[0]
+    await eventually(lambda: not child.is_running(), within=1.0)
+
+
+async def test_a_frame_over_the_limit_is_closed_with_1009(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        await a.send_text(json.dumps({"message": "x" * 512 * 1024}))
+        with pytest.raises(websockets.ConnectionClosed):
+            await a.receive()
+        assert a.websocket.close_code == 1009
+    async with server.connect("a") as a:
+        assert text_of(await a.say("still here", model="sim:sim-echo-gap0")) == "still here"
+
+
+async def test_a_client_that_never_reads_costs_no_memory(serve):
+    server = serve()
+    text = "x" * 30_000
+    async with server.connect("a") as a:
+        reply = (await a.say(text, model="sim:sim-echo-gap0"))[-1]["replyId"]
+    memory = psutil.Process(server.process.pid).memory_info
+    before = memory().rss
+    reader, writer = await raw_socket(server.port, "a")
+    attach = masked(json.dumps({"type": "attach", "replyId": reply, "after": 0}))
+    for _ in range(2000):  # 60 MB of answers
+        writer.write(attach)
+    async with server.connect("b") as b:
+        # The others are served meanwhile.
+        assert text_of(await b.say("hello", model="sim:sim-echo-gap0")) == "hello"
+    writer.transport.abort()
+    assert memory().rss - before < 20 * 1024 * 1024
+
+
+async def test_a_client_that_floods_costs_no_memory(serve):
+    server = serve()
+    memory = psutil.Process(server.process.pid).memory_info
+    before = memory().rss
+    reader, writer = await raw_socket(server.port, "a")
+    junk = masked(json.dumps({"message": "y" * 400_000}))
+    for _ in range(100):
+        writer.write(junk)
+    async with server.connect("b") as b:
+        assert text_of(await b.say("hello", model="sim:sim-echo-gap0")) == "hello"
+    assert memory().rss - before < 40 * 1024 * 1024
+    writer.transport.abort()
+
+
+async def raw_socket(port: int, session: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a WebSocket without a client library, which would read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(
+        f"GET /ws?session={session} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert b"101" in await reader.readline()
+    return reader, writer
+
+
+def masked(text: str) -> bytes:
+    """Return `text` as a client's text frame; a mask of zeros leaves it readable."""
+    data = text.encode()
+    return b"\x81\xff" + len(data).to_bytes(8, "big") + b"\0\0\0\0" + data
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"HOST": "0.0.0.0"}, "Local mode has no sign-in, so it listens on this machine only"),
+        ({"SASHA_MODE": "production"}, "SECRET_KEY is not set"),
+        ({"SASHA_MODE": "staging"}, "it must be one of: production, local"),
+        ({"CHAT_PLACES": "0"}, "it must be above 0"),
+    ],
+)
+def test_a_server_that_must_not_start_says_why_in_one_line(environment, sentence):
+    ended = run_server(environment)
+    assert ended.returncode == 1
+    assert sentence in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_a_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = run_server({"PORT": str(taken.getsockname()[1])})
+    assert ended.returncode == 1
+    assert re.search(r"Port \d+ of 127.0.0.1 is taken", ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
+def run_server(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sasha.server"],
+        cwd=settings.BASE_DIR,
+        env=server_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+async def test_the_key_is_in_the_child_s_environment_and_nowhere_else(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        await a.send(message="my secret question", model="sim:sim-stall-at3")
+        await a.until("chunk")
+        child = server.children()[0]
+        environment = Path(f"/proc/{child.pid}/environ").read_text()
+        assert "P_API_KEY=sk-sim-canary-1234" in environment
+        assert "SIM_API_KEY" not in environment
+        assert "my secret question" not in environment + " ".join(child.cmdline())
+        everywhere = [*Path(settings.DATA_DIR).rglob("*.yaml")]
+        assert everywhere
+        assert not any("sk-sim-canary" in path.read_text() for path in everywhere)
+
+
+async def test_the_server_starts_small(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        await a.say("Hi", model="sim:sim-n5")
+    assert psutil.Process(server.process.pid).memory_info().rss < 100 * 1024 * 1024
