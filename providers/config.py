@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def write_session(messages: list[dict[str, Any]], target: Target, temperature: f
     }
     handle, path = tempfile.mkstemp(suffix=".yaml", prefix="s", dir=_private(root() / "sessions"))
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False)
+        file.write(_yaml(content))
     return Path(path)
 
 
@@ -122,6 +123,18 @@ def _write_directory(directory: Path, content: str) -> None:
         # Another task was faster with the same content.
         (draft / "config.yaml").unlink()
         draft.rmdir()
+
+
+def _yaml(content: object) -> str:
+    """Return JSON that is YAML too: YAML refuses some characters outright and folds others, so those are escaped.
+
+    Escaping everything would be wrong as well: YAML takes the halves of a surrogate pair for two characters.
+    """
+    return NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(content, ensure_ascii=False))
+
+
+# The characters that YAML 1.2 does not print, its extra line breaks, and the byte order mark.
+NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def _private(directory: Path) -> Path:

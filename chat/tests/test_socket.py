@@ -220,6 +220,14 @@ async def test_the_model_is_sent_the_conversation_so_far(site, simulator):
     ]
 
 
+async def test_the_history_arrives_exactly_as_it_was_written(site, simulator):
+    odd = "\x01\x1b[31m\x7f\x85\x9f\u2028\u2029\ufeff\ufffe\uffff \u202e \U0001f600 é {{x}} # - : ' \" \\ \t\r\n\n end "
+    async with Socket("s") as socket:
+        assert text_of(await socket.say(odd, model="sim:sim-echo")) == odd
+        await socket.say("again", model="sim:sim-echo")
+    assert [message["content"] for message in simulator.last["body"]["messages"]] == [odd, odd, "again"]
+
+
 async def test_an_answer_can_be_asked_for_again_and_continued(site, simulator):
     async with Socket("s") as socket:
         cut = (await socket.say("Hi", model="sim:sim-n6-cut-at3"))[-1]

@@ -1,0 +1,314 @@
+"""The page in a real browser, against a real server, the real aichat and the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+
+import pytest
+import pytest_asyncio
+from django.core.management import call_command
+from playwright.async_api import Page, async_playwright, expect
+
+from chat.database import db
+from chat.models import Message
+from providers.simulator.script import answer, parse_model
+from sasha.testing import make_provider, server_process
+
+CHROMIUM = shutil.which("chromium")
+# No sandbox: a container has none to give. The rest keeps Chromium from calling home.
+ARGUMENTS = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
+    --no-first-run""".split()
+SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
+MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected_files():
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest_asyncio.fixture
+async def server(transactional_db, simulator):
+    await db(make_provider, simulator.url("openai-compatible"), *MODELS)
+    with server_process() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def browser():
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def context(browser, server):
+    """Somebody's browser: the pages in it share a cookie. Whatever a page complains about fails the test."""
+    context = await browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
+    complaints: list[str] = []
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    yield context
+    await context.close()
+    # A lost connection is reported by the browser itself.
+    assert [text for text in complaints if "/ws?" not in text and "ERR_CONNECTION_REFUSED" not in text] == []
+
+
+@pytest_asyncio.fixture
+async def page(context):
+    page = await context.new_page()
+    await page.goto("/")
+    return page
+
+
+async def say(page: Page, text: str, model: str = "") -> None:
+    if model:
+        await page.select_option("[data-model]", f"sim:{model}")
+    await page.fill("[data-composer]", text)
+    await page.press("[data-composer]", "Enter")
+
+
+def replies(page: Page, state: str = ""):
+    return page.locator(f"[data-role=assistant][data-state={state}]" if state else "[data-role=assistant]")
+
+
+async def text_of(page: Page, at: int = -1) -> str:
+    """Return the text of a reply as the page shows it."""
+    parts = replies(page).nth(at).locator("[data-text]")
+    return "".join(await parts.evaluate_all("parts => parts.map(part => part.textContent)"))
+
+
+async def until_ended(page: Page, count: int = 1) -> None:
+    await expect(replies(page, "ended")).to_have_count(count, timeout=20_000)
+
+
+async def until_text(page: Page, text: str) -> None:
+    await expect(page.locator("[data-messages]")).to_contain_text(text, timeout=20_000)
+
+
+async def stored(page: Page, at: int = -1) -> Message:
+    return await Message.objects.aget(pk=await replies(page).nth(at).get_attribute("data-id"))
+
+
+def whole(model: str) -> str:
+    return answer(parse_model(model), "").text
+
+
+async def test_an_answer_grows_before_the_eyes_and_is_stored_as_shown(page):
+    await say(page, "Hello", SLOW)
+    await until_text(page, "word3 ")
+    early = await text_of(page)
+    await until_text(page, "word40 ")
+    assert whole(SLOW).startswith(early)
+    assert len(early) < len(await text_of(page)) < len(whole(SLOW))
+    await until_ended(page)
+    row = await stored(page)
+    assert await text_of(page) == row.text == whole(SLOW)
+    assert (row.state, row.ending) == ("ended", "complete")
+    assert page.url.endswith(f"/c/{row.conversation_id}/")
+    assert await page.input_value("[data-composer]") == ""
+    await expect(page.locator("[data-conversations] a[aria-current]")).to_have_text("Hello")
+    await expect(page).to_have_title("Hello · Sasha Studio")
+
+
+async def test_what_stands_under_an_answer_is_the_same_after_a_reload(page):
+    for number, model in enumerate((SHORT, "sim-n20-at5-cut", "sim-n10-gap20-reasoning"), start=1):
+        await say(page, "Hello", model)
+        await until_ended(page, number)
+    live = await page.locator("[data-messages]").inner_text()
+    assert "tokens out" in live
+    assert "The connection to the provider ended in the middle of the answer." in live
+    await page.reload()
+    assert await page.locator("[data-messages]").inner_text() == live
+
+
+async def test_stop_ends_the_answer_and_its_process(page, server):
+    await say(page, "Hello", LONG)
+    await until_text(page, "word5 ")
+    await expect(page.locator("[data-send]")).to_be_hidden()
+    await page.click("[data-stop]")
+    await until_ended(page)
+    row = await stored(page)
+    assert row.ending == "stopped"
+    assert await text_of(page) == row.text
+    await expect(page.locator("[data-badge]:visible")).to_have_text("You stopped the answer.")
+    await expect(page.locator("[data-stop]")).to_be_hidden()
+    # Where the button was, the keyboard goes on.
+    await expect(page.locator("[data-composer]")).to_be_focused()
+    assert server.children() == []
+
+
+async def test_nothing_is_missing_after_reloads_in_the_middle(page):
+    await say(page, "Hello", SLOW)
+    for word in ("word5 ", "word30 ", "word60 "):
+        await until_text(page, word)
+        await page.reload()
+    await until_ended(page)
+    assert await text_of(page) == (await stored(page)).text == whole(SLOW)
+
+
+async def test_a_second_tab_shows_the_same_and_may_stop(page, context):
+    await say(page, "From the first", SHORT)
+    await until_ended(page)
+    second = await context.new_page()
+    await second.goto(page.url)
+    await say(page, "More", LONG)
+    await until_text(second, "More")
+    await expect(replies(second, "running")).to_have_count(1)
+    await expect(replies(second).nth(1).locator("[data-text]")).to_contain_text("word9 ")
+    await second.click("[data-stop]")
+    await until_ended(page, 2)
+    await until_ended(second, 2)
+    assert await text_of(page) == await text_of(second) == (await stored(page)).text
+    await say(second, "From the second", SHORT)
+    await until_ended(page, 3)
+    await until_text(page, "From the second")
+    shown = "turns => turns.map(turn => turn.dataset.id)"
+    assert await page.locator("[data-message]").evaluate_all(shown) == await second.locator(
+        "[data-message]"
+    ).evaluate_all(shown)
+
+
+async def test_a_message_sent_meanwhile_waits_its_turn(page):
+    await say(page, "First", SLOW)
+    await until_text(page, "word3 ")
+    await say(page, "Second", SHORT)
+    await expect(replies(page, "queued")).to_have_count(1)
+    await until_text(page, "Waiting for its turn")
+    await until_ended(page, 2)
+    assert await text_of(page, 0) == whole(SLOW)
+    assert await text_of(page, 1) == whole(SHORT)
+    roles = await page.locator("[data-message]").evaluate_all("turns => turns.map(turn => turn.dataset.role)")
+    assert roles == ["user", "assistant", "user", "assistant"]
+
+
+async def test_after_a_crash_of_the_server_the_page_comes_back_by_itself(page, server):
+    await say(page, "Hello", LONG)
+    await until_text(page, "word20 ")
+    await asyncio.to_thread(server.stop, signal.SIGKILL)
+    await expect(page.locator("[data-status]")).to_contain_text("Reconnecting")
+    await say(page, "Written while nobody listened", ECHO)
+    with server_process(PORT=str(server.port)):
+        await until_ended(page, 2)
+        await expect(page.locator("[data-status]")).to_be_hidden()
+        row = await stored(page, 0)
+        assert row.ending == "interrupted"
+        assert await text_of(page, 0) == row.text
+        assert await text_of(page, 1) == "Written while nobody listened"
+        assert await Message.objects.filter(text="Written while nobody listened", role="user").acount() == 1
+
+
+async def test_a_refused_message_comes_back_to_the_composer(page):
+    await say(page, "Not \0 storable")
+    await expect(page.locator("[data-status]")).to_have_text("The field 'message' holds a NUL character.")
+    assert await page.input_value("[data-composer]") == "Not \0 storable"
+    await expect(page.locator("[data-message]")).to_have_count(0)
+    await expect(page.locator("[data-empty]")).to_be_visible()
+
+
+async def test_a_message_that_is_too_long_stays_where_it_is(page):
+    await page.fill("[data-composer]", "x" * 32_007)
+    await page.press("[data-composer]", "Enter")
+    await expect(page.locator("[data-counter]")).to_have_text("7 characters too long")
+    assert len(await page.input_value("[data-composer]")) == 32_007
+
+
+async def test_drafts_and_models_outlive_the_page(page):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.fill("[data-composer]", "half a tho")
+    await page.reload()
+    assert await page.input_value("[data-composer]") == "half a tho"
+    assert await page.input_value("[data-model]") == f"sim:{SHORT}"
+    await page.goto("/")
+    assert await page.input_value("[data-composer]") == ""
+
+
+async def test_enter_sends_and_shift_enter_does_not(page):
+    await page.select_option("[data-model]", f"sim:{ECHO}")
+    await page.focus("[data-composer]")
+    await page.keyboard.type("one")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("two")
+    await expect(page.locator("[data-message]")).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await until_ended(page)
+    assert await text_of(page) == "one\ntwo"
+
+
+async def test_what_a_model_says_never_becomes_html(page):
+    nasty = "<img src=x onerror=\"document.title='x'\"><script>document.title='x'</script> &amp; **b**"
+    await say(page, nasty, ECHO)
+    await until_ended(page)
+    assert await text_of(page) == nasty
+    await expect(page.locator("[data-messages] img, [data-messages] script")).to_have_count(0)
+
+
+async def test_the_page_follows_the_text_only_for_a_reader_at_the_bottom(page):
+    await say(page, "Hello", "sim-n600-gap5")
+    await until_text(page, "word300 ")
+    at_bottom = "document.documentElement.scrollHeight - innerHeight - scrollY < 60"
+    assert await page.evaluate(at_bottom)
+    await page.mouse.move(640, 300)
+    await page.mouse.wheel(0, -300)
+    await expect(page.locator("[data-jump]")).to_be_visible()
+    before = await page.evaluate("scrollY")
+    await until_text(page, "word400 ")
+    assert await page.evaluate("scrollY") == before
+    await page.click("[data-jump]")
+    await until_ended(page)
+    assert await page.evaluate(at_bottom)
+    await expect(page.locator("[data-jump]")).to_be_hidden()
+
+
+async def test_screen_readers_hear_the_status_and_the_whole_answer_once(page):
+    await say(page, "Hello", SHORT)
+    await expect(page.locator("[role=status]")).to_have_text("The answer is being written.")
+    await until_ended(page)
+    await expect(page.locator("[role=status]")).to_have_text("The answer is complete.")
+    assert await page.locator("[role=log]").text_content() == whole(SHORT)
+    await expect(page.locator("[data-messages][aria-live], [data-messages] [aria-live]")).to_have_count(0)
+
+
+async def test_without_scripts_everything_stored_can_be_read(page, browser, context, server):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    state = await context.storage_state()
+    scriptless = await browser.new_context(java_script_enabled=False, storage_state=state)
+    reader = await scriptless.new_page()
+    await reader.goto(page.url)
+    await expect(reader.get_by_text(whole(SHORT).strip())).to_be_visible()
+    await expect(reader.get_by_text("Sending needs JavaScript")).to_be_visible()
+    await expect(reader.locator("[data-composer]")).to_be_hidden()
+    await scriptless.close()
+
+
+async def test_a_phone_has_a_drawer_and_room_for_fingers(page, browser, context, server):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    state = await context.storage_state()
+    phone = await browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, storage_state=state
+    )
+    small = await phone.new_page()
+    await small.goto(page.url)
+    await expect(small.locator("[data-sidebar]")).to_be_hidden()
+    assert await small.evaluate("document.documentElement.scrollWidth") == 390
+    await small.locator("header [popovertarget=sidebar]").tap()
+    await expect(small.locator("[data-conversations] a")).to_be_visible()
+    sizes = (
+        "all => all.filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 60), e.getBoundingClientRect()])"
+    )
+    found = await small.locator("button, select, a:not(.skip), textarea").evaluate_all(sizes)
+    assert [html for html, box in found if box["height"] < 44] == []
+    await phone.close()
