@@ -1,0 +1,388 @@
+"""How OpenAI, Anthropic and Google stream: their requests read, their chunks written.
+
+For the simulator. Pure: bytes in, bytes out. The shapes follow the providers' public references:
+https://platform.openai.com/docs/api-reference/chat-streaming, https://docs.anthropic.com/en/api/messages-streaming,
+https://ai.google.dev/api/generate-content.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from providers.endings import Finish
+from providers.simulator.refusals import anthropic_error, google_error, openai_error
+from providers.simulator.script import Spec, count_tokens
+from providers.transcript import Usage
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one request asks: `prompt` is the last user message, `characters` are those of all messages together."""
+
+    model: str
+    roles: tuple[str, ...]
+    prompt: str
+    characters: int
+    streams: bool = True
+    wants_usage: bool = True
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a request, whatever its provider calls the parts."""
+
+    role: str
+    text: str
+
+
+class BadRequestError(ValueError):
+    """A request that the provider would refuse; the argument is its sentence."""
+
+
+class Refusal(Protocol):
+    """One of the functions of `refusals`."""
+
+    def __call__(self, status: int, variant: str, model: str, *, sentence: str = "") -> Any: ...
+
+
+class Dialect(ABC):
+    """One answer in one provider's words. Tokens are counted as they are written, for the usage that ends it."""
+
+    name: ClassVar[str]
+    refuse: ClassVar[Refusal]
+    content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+    # Keeps a connection alive and is not text.
+    heartbeat: ClassVar[bytes]
+    malformed: ClassVar[bytes] = b'data: {"choices": [oops]}\n\n'
+
+    def __init__(self, question: Question, spec: Spec, number: int) -> None:
+        self.question = question
+        self.id = f"sim{number:08d}"
+        self.reports_usage = question.wants_usage and not spec.nousage
+        self.sent = 0
+        self.thought = 0
+        self.ended = False
+        self.input = count_tokens(question.characters)
+        self.cache_read = self.input // 2 if spec.cached else 0
+
+    @classmethod
+    @abstractmethod
+    def read(cls, body: dict[str, Any], path_model: str) -> Question:
+        """Return what `body` asks; `path_model` is the model where the address names it."""
+
+    @property
+    @abstractmethod
+    def usage(self) -> Usage | None:
+        """Return what has been reported up to now, in the transcript's terms."""
+
+    @abstractmethod
+    def opening(self) -> bytes:
+        """Return what comes before the first token."""
+
+    @abstractmethod
+    def reasoning(self, text: str) -> bytes:
+        """Return a piece of reasoning; empty where the provider keeps it to itself."""
+
+    @abstractmethod
+    def token(self, text: str) -> bytes:
+        """Return a piece of text."""
+
+    @abstractmethod
+    def ending(self, finish: Finish) -> bytes:
+        """Return the finish reason and the usage."""
+
+    @abstractmethod
+    def closing(self) -> bytes:
+        """Return what ends the stream itself."""
+
+    @abstractmethod
+    def error(self) -> bytes:
+        """Return an error inside the stream."""
+
+
+class OpenAI(Dialect):
+    """https://platform.openai.com/docs/api-reference/chat-streaming; reasoning as DeepSeek and vLLM add it."""
+
+    name = "openai"
+    refuse = staticmethod(openai_error)
+    heartbeat = b": keep-alive\n\n"
+
+    def __init__(self, question: Question, spec: Spec, number: int) -> None:
+        super().__init__(question, spec, number)
+        head = f'{{"id":"chatcmpl-{self.id}","object":"chat.completion.chunk","created":1700000000,'
+        self._head = f'data: {head}"model":{dumps(question.model)},"system_fingerprint":"fp_sim","choices":['.encode()
+        self._tail = b',"usage":null}\n\n' if self.reports_usage else b"}\n\n"
+        # A token costs one concatenation: everything round its text is made once.
+        self._before = self._head + b'{"index":0,"delta":{"content":'
+        self._after = b'},"logprobs":null,"finish_reason":null}]' + self._tail
+
+    @classmethod
+    def read(cls, body: dict[str, Any], path_model: str) -> Question:
+        messages = [Message(message["role"], text_of(message.get("content"))) for message in body["messages"]]
+        # The only one of the three that has to be asked.
+        wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        return ask(body["model"], messages, streams=body.get("stream") is True, wants_usage=wants_usage)
+
+    @property
+    def usage(self) -> Usage | None:
+        if not (self.ended and self.reports_usage):
+            return None
+        return Usage(
+            input=self.input - self.cache_read,
+            cache_read=self.cache_read,
+            output=self.sent + self.thought,
+            reasoning=self.thought,
+        )
+
+    def opening(self) -> bytes:
+        return self._choice({"role": "assistant", "content": "", "refusal": None})
+
+    def reasoning(self, text: str) -> bytes:
+        self.thought += 1
+        return self._choice({"reasoning_content": text})
+
+    def token(self, text: str) -> bytes:
+        self.sent += 1
+        return self._before + dumps(text).encode() + self._after
+
+    def ending(self, finish: Finish) -> bytes:
+        self.ended = True
+        reason = {Finish.NATURAL: "stop", Finish.LENGTH: "length", Finish.FILTER: "content_filter"}[finish]
+        last = self._choice({}, reason)
+        if not self.reports_usage:
+            return last
+        output = self.sent + self.thought
+        usage = {
+            "prompt_tokens": self.input,
+            "completion_tokens": output,
+            "total_tokens": self.input + output,
+            "prompt_tokens_details": {"cached_tokens": self.cache_read, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": self.thought, "audio_tokens": 0},
+        }
+        return last + self._head + f'],"usage":{dumps(usage)}}}\n\n'.encode()
+
+    def closing(self) -> bytes:
+        return b"data: [DONE]\n\n"
+
+    def error(self) -> bytes:
+        return f"data: {dumps(openai_error(500, '', self.question.model))}\n\n".encode()
+
+    def _choice(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return self._head + dumps(choice).encode() + b"]" + self._tail
+
+
+class Anthropic(Dialect):
+    """https://docs.anthropic.com/en/api/messages-streaming."""
+
+    name = "anthropic"
+    refuse = staticmethod(anthropic_error)
+    heartbeat = b'event: ping\ndata: {"type":"ping"}\n\n'
+    malformed = b'event: content_block_delta\ndata: {"type":"content_block_delta", oops}\n\n'
+
+    def __init__(self, question: Question, spec: Spec, number: int) -> None:
+        super().__init__(question, spec, number)
+        self.cache_write = self.input // 4 if spec.cached else 0
+        self._opened = False
+        self._block = -1
+        self._block_type = ""
+        self._before = b""
+
+    @classmethod
+    def read(cls, body: dict[str, Any], path_model: str) -> Question:
+        if not isinstance(body.get("max_tokens"), int):
+            raise BadRequestError("max_tokens: Field required")
+        system = [Message("system", text_of(body["system"]))] if body.get("system") else []
+        messages = [Message(message["role"], text_of(message["content"])) for message in body["messages"]]
+        return ask(body["model"], system + messages, streams=body.get("stream") is True)
+
+    @property
+    def usage(self) -> Usage | None:
+        if not (self.reports_usage and self._opened):
+            return None
+        return Usage(
+            input=self.input - self.cache_read - self.cache_write,
+            cache_read=self.cache_read,
+            cache_write=self.cache_write,
+            output=self.sent + self.thought if self.ended else 1,
+        )
+
+    def opening(self) -> bytes:
+        self._opened = True
+        message: dict[str, Any] = {
+            "id": f"msg_{self.id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self.question.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+        }
+        if self.reports_usage:
+            message["usage"] = {
+                "input_tokens": self.input - self.cache_read - self.cache_write,
+                "cache_creation_input_tokens": self.cache_write,
+                "cache_read_input_tokens": self.cache_read,
+                # The real service has always begun its first token by now.
+                "output_tokens": 1,
+            }
+        return event("message_start", message=message) + self.heartbeat
+
+    def reasoning(self, text: str) -> bytes:
+        self.thought += 1
+        start = self._open("thinking", thinking="", signature="") if self._block_type != "thinking" else b""
+        return start + self._delta({"type": "thinking_delta", "thinking": text})
+
+    def token(self, text: str) -> bytes:
+        self.sent += 1
+        start = self._open("text", text="") if self._block_type != "text" else b""
+        return start + self._before + dumps(text).encode() + b"}}\n\n"
+
+    def ending(self, finish: Finish) -> bytes:
+        self.ended = True
+        reason = {Finish.NATURAL: "end_turn", Finish.LENGTH: "max_tokens", Finish.FILTER: "refusal"}[finish]
+        delta = {"stop_reason": reason, "stop_sequence": None}
+        usage = {"usage": {"output_tokens": self.sent + self.thought}} if self.reports_usage else {}
+        return self._close() + event("message_delta", delta=delta, **usage)
+
+    def closing(self) -> bytes:
+        return event("message_stop")
+
+    def error(self) -> bytes:
+        return event("error", error={"details": None, "type": "overloaded_error", "message": "Overloaded"})
+
+    def _open(self, block_type: str, **fields: str) -> bytes:
+        before = self._close()
+        self._block += 1
+        self._block_type = block_type
+        delta = f'{{"type":"content_block_delta","index":{self._block},"delta":{{"type":"text_delta","text":'
+        self._before = f"event: content_block_delta\ndata: {delta}".encode()
+        return before + event("content_block_start", index=self._block, content_block={"type": block_type, **fields})
+
+    def _close(self) -> bytes:
+        if not self._block_type:
+            return b""
+        signature = self._delta({"type": "signature_delta", "signature": "c2lt"})
+        return (signature if self._block_type == "thinking" else b"") + event("content_block_stop", index=self._block)
+
+    def _delta(self, delta: dict[str, str]) -> bytes:
+        return event("content_block_delta", index=self._block, delta=delta)
+
+
+class Google(Dialect):
+    """https://ai.google.dev/api/generate-content without `alt=sse`: one JSON array, an element a chunk."""
+
+    name = "google"
+    refuse = staticmethod(google_error)
+    content_type = "application/json; charset=UTF-8"
+    heartbeat = b"\n"
+    malformed = b',\r\n{"candidates": oops}'
+
+    def __init__(self, question: Question, spec: Spec, number: int) -> None:
+        super().__init__(question, spec, number)
+        self._separator = b"["
+        model = dumps(question.model)
+        self._before = '{"candidates":[{"content":{"parts":[{"text":'
+        self._after = f'}}],"role":"model"}},"index":0}}],"modelVersion":{model},"responseId":"{self.id}"'
+
+    @classmethod
+    def read(cls, body: dict[str, Any], path_model: str) -> Question:
+        system = body.get("systemInstruction")
+        messages = [Message("system", text_of(system["parts"]))] if system else []
+        messages += [Message(content.get("role", "user"), text_of(content["parts"])) for content in body["contents"]]
+        return ask(path_model, messages)
+
+    @property
+    def usage(self) -> Usage | None:
+        if not (self.reports_usage and (self.sent or self.ended)):
+            return None
+        return Usage(
+            input=self.input - self.cache_read,
+            cache_read=self.cache_read or None,
+            output=self.sent + self.thought or None,
+            reasoning=self.thought or None,
+        )
+
+    def opening(self) -> bytes:
+        # Nothing is sent before the first chunk; the array's bracket comes with it.
+        return b""
+
+    def reasoning(self, text: str) -> bytes:
+        self.thought += 1
+        return b""
+
+    def token(self, text: str) -> bytes:
+        self.sent += 1
+        return self._element(self._before + dumps(text) + self._after + self._usage() + "}")
+
+    def ending(self, finish: Finish) -> bytes:
+        self.ended = True
+        if finish is Finish.FILTER and not self.sent:
+            return self._element(f'{{"promptFeedback":{{"blockReason":"PROHIBITED_CONTENT"}}{self._usage()}}}')
+        candidate: dict[str, Any] = {"finishReason": GOOGLE_FINISH[finish], "index": 0}
+        if finish is not Finish.FILTER:
+            candidate |= {"content": {"parts": [{"text": ""}], "role": "model"}}
+        return self._element(f'{{"candidates":[{dumps(candidate)}]{self._usage()}}}')
+
+    def closing(self) -> bytes:
+        return b"\n]" if self._separator != b"[" else b"[]"
+
+    def error(self) -> bytes:
+        return self._element(dumps(google_error(503, "", self.question.model)[0])) + self.closing()
+
+    def _element(self, text: str) -> bytes:
+        separator, self._separator = self._separator, b",\r\n"
+        return separator + text.encode()
+
+    def _usage(self) -> str:
+        # Every chunk carries the running totals; fields that are 0 are left out.
+        if not self.reports_usage:
+            return ""
+        total = self.input + self.sent + self.thought
+        cached = f',"cachedContentTokenCount":{self.cache_read}' if self.cache_read else ""
+        thoughts = f',"thoughtsTokenCount":{self.thought}' if self.thought else ""
+        answer = f',"candidatesTokenCount":{self.sent}' if self.sent else ""
+        counts = f'"promptTokenCount":{self.input}{answer}{cached}{thoughts},"totalTokenCount":{total}'
+        return f',"usageMetadata":{{{counts}}}'
+
+
+def ask(model: str, messages: list[Message], *, streams: bool = True, wants_usage: bool = True) -> Question:
+    """Return the question in `messages`."""
+    prompt = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    return Question(
+        model=model,
+        roles=tuple(message.role for message in messages),
+        prompt=prompt,
+        characters=sum(len(message.text) for message in messages),
+        streams=streams,
+        wants_usage=wants_usage,
+    )
+
+
+def text_of(content: str | Iterable[dict[str, Any]] | None) -> str:
+    """Return the text of a message: a string, or the parts that have any (images have none)."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.get("text", "") for part in content)
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    """Return one of Anthropic's events, which name their type twice."""
+    return f"event: {kind}\ndata: {dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def dumps(data: Any) -> str:
+    """Return JSON as providers write it: text as it is, so that pieces of a stream can end inside a character."""
+    return ENCODE(data)
+
+
+# Made once: json.dumps builds an encoder at every call with options.
+ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+GOOGLE_FINISH = {Finish.NATURAL: "STOP", Finish.LENGTH: "MAX_TOKENS", Finish.FILTER: "SAFETY"}
+
+DIALECTS: tuple[type[Dialect], ...] = (OpenAI, Anthropic, Google)
