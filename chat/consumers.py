@@ -91,18 +91,20 @@ class ChatConsumer(AsyncConsumer):
         if self.visitor is None:
             return
         text = message.get("text")
+        client_id = None
         try:
             frame = protocol.parse(text)
+            client_id = getattr(frame, "client_id", None)
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
             input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
-            await self._error(refused.sentence, refused.code)
+            await self._error(refused.sentence, refused.code, client_id or refused.client_id)
         except Draining:
-            await self._error("The server is restarting. Send the message again in a moment.", "restarting")
+            await self._error("The server is restarting. Send the message again in a moment.", "restarting", client_id)
         except Exception:
             logger.exception("a frame failed")
-            await self._error("Something went wrong here. The message was not taken.", "server_error")
+            await self._error("Something went wrong here. The message was not taken.", "server_error", client_id)
 
     async def _join(self) -> None:
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
@@ -211,8 +213,8 @@ class ChatConsumer(AsyncConsumer):
         await self._send(started_of(reply, said.id if said else None, reply.client_id))
         self._follow(reply.id, 0)
 
-    async def _error(self, sentence: str, code: str) -> None:
-        await self._send(protocol.Error(sentence, code, self.session))
+    async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
+        await self._send(protocol.Error(sentence, code, self.session, client_id))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         await self.send({"type": "websocket.send", "text": protocol.encode(frame)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from chat.models import Message, Role
@@ -23,26 +24,41 @@ class Branch:
     prompt: str
 
 
-def branch_before(reply: Message) -> Branch:
-    """Return everything above `reply`.
+class Line(NamedTuple):
+    """A message as far as a branch needs it."""
+
+    id: UUID
+    parent_id: UUID | None
+    role: str
+    text: str
+    state: str
+
+
+def lines_of(conversation_id: UUID) -> list[Line]:
+    """Return every message of the conversation, in one query that builds no models."""
+    rows = Message.objects.filter(conversation_id=conversation_id).order_by().values_list(*Line._fields)
+    return [Line(*row) for row in rows]
+
+
+def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
+    """Return everything above `reply`, of the conversation's `lines`.
 
     Failed answers without text are left out, so neighbours may have the same role, which some providers refuse:
     they are joined.
     """
-    said = [(role, text) for role, text in _path_to(reply) if text]
+    said = [(line.role, line.text) for line in _path_to(reply, lines) if line.text]
     if reply.continues:
         said.append((Role.USER.value, CONTINUE_PROMPT))
     turns = list(_joined(said))
     return Branch(tuple(turns[:-1]), turns[-1].text)
 
 
-def _path_to(reply: Message) -> list[tuple[str, str]]:
-    rows = Message.objects.filter(conversation_id=reply.conversation_id).values_list("id", "parent_id", "role", "text")
-    by_id: dict[UUID, tuple[UUID | None, str, str]] = {pk: (parent, role, text) for pk, parent, role, text in rows}
+def _path_to(reply: Message, lines: Iterable[Line]) -> list[Line]:
+    by_id = {line.id: line for line in lines}
     path, at = [], reply.parent_id
     while at is not None:
-        at, role, text = by_id[at]
-        path.append((role, text))
+        path.append(by_id[at])
+        at = path[-1].parent_id
     return path[::-1]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat import protocol
+from chat.history import Line, lines_of
 from chat.identity import Visitor
 from chat.models import Conversation, Message, Role, State
 from chat.protocol import BadFrame
@@ -34,19 +35,30 @@ class Posted:
 PostingFrame = protocol.Start | protocol.Regenerate | protocol.Continue
 
 
-@transaction.atomic
 def post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
     """Store `frame` and return it with its reply. Raises BadFrame for what cannot be stored.
 
     A `client_id` seen before returns the reply of the first time.
     """
     _check_lengths(frame)
-    conversation = _get_conversation(visitor, session)
-    if repeated := _find_repeated(conversation, frame.client_id):
+    try:
+        return _post(visitor, session, frame, replica)
+    except IntegrityError:
+        # Another replica made the same conversation a moment ago; now it is there.
+        return _post(visitor, session, frame, replica)
+
+
+@transaction.atomic
+def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
+    # Locked: what is posted to a conversation is posted one by one.
+    locked = Conversation.objects.select_for_update(of=("self",)).filter(owner__username=visitor.username, name=session)
+    conversation = locked.first() or Conversation(pk=_id_for(session), owner=visitor.get_user(), name=session)
+    draft = Draft(conversation, replica, [] if conversation._state.adding else lines_of(conversation.pk))
+    if repeated := draft.find_repeated(frame.client_id):
         return repeated
     if isinstance(frame, protocol.Start):
-        return _post_start(conversation, frame, replica)
-    return _post_again(conversation, frame, replica)
+        return draft.post_start(frame)
+    return draft.post_again(frame)
 
 
 def find_conversation(visitor: Visitor, session: str) -> Conversation | None:
@@ -63,17 +75,6 @@ def _check_lengths(frame: PostingFrame) -> None:
         raise BadFrame("unsupported", "Attachments cannot be sent yet.")
 
 
-def _get_conversation(visitor: Visitor, session: str) -> Conversation:
-    """Return the conversation, locked: what is posted to it is posted one by one."""
-    locked = Conversation.objects.select_for_update().filter(owner__username=visitor.username, name=session)
-    if conversation := locked.first():
-        return conversation
-    conversation, _ = Conversation.objects.get_or_create(
-        owner=visitor.get_user(), name=session, defaults={"id": _id_for(session)}
-    )
-    return conversation
-
-
 def _id_for(session: str) -> uuid.UUID:
     """Return the id that the page chose as the name, unless the name is no UUID or the id is taken."""
     try:
@@ -84,67 +85,82 @@ def _id_for(session: str) -> uuid.UUID:
     return wanted if free else uuid.uuid4()
 
 
-def _find_repeated(conversation: Conversation, client_id: str | None) -> Posted | None:
-    if client_id is None:
-        return None
-    message = conversation.messages.filter(client_id=client_id).first()
-    if message is None:
-        return None
-    if message.role == Role.ASSISTANT:
-        return Posted(message, None, repeated=True)
-    return Posted(message.children.earliest("created_at"), message.id, repeated=True)
+@dataclass(frozen=True)
+class Draft:
+    """A conversation that is about to grow: its row, perhaps not stored yet, and what was said in it."""
 
+    conversation: Conversation
+    replica: str
+    lines: list[Line]
 
-def _post_start(conversation: Conversation, frame: protocol.Start, replica: str) -> Posted:
-    parent_id = conversation.current_leaf_id
-    if frame.parent_id:
-        parent_id = _get_message(conversation, frame.parent_id, Role.ASSISTANT).id
-    title = "" if conversation.title else title_from(frame.message)
-    message = Message.objects.create(
-        conversation=conversation, parent_id=parent_id, client_id=frame.client_id, role=Role.USER, text=frame.message
-    )
-    reply = Message(parent=message, requested_model=frame.model or conversation.model)
-    if frame.parameters:
-        given = {"temperature": frame.parameters.temperature, "max_tokens": frame.parameters.max_tokens}
-        reply.parameters = {name: value for name, value in given.items() if value is not None}
-    return Posted(reply, message.id, title, _store_reply(conversation, reply, replica, title))
+    def find_repeated(self, client_id: str | None) -> Posted | None:
+        """Return what was posted under this `client_id` before."""
+        if client_id is None or not self.lines:
+            return None
+        message = self.conversation.messages.filter(client_id=client_id).first()
+        if message is None:
+            return None
+        if message.role == Role.ASSISTANT:
+            return Posted(message, None, repeated=True)
+        return Posted(message.children.earliest("created_at"), message.id, repeated=True)
 
+    def post_start(self, frame: protocol.Start) -> Posted:
+        """Store a person's message and its empty reply."""
+        parent_id = self.conversation.current_leaf_id
+        if frame.parent_id:
+            parent_id = self._get_reply(frame.parent_id).id
+        message = Message(
+            conversation=self.conversation,
+            parent_id=parent_id,
+            client_id=frame.client_id,
+            role=Role.USER,
+            text=frame.message,
+        )
+        reply = Message(parent=message, requested_model=frame.model or self.conversation.model)
+        if frame.parameters:
+            given = {"temperature": frame.parameters.temperature, "max_tokens": frame.parameters.max_tokens}
+            reply.parameters = {name: value for name, value in given.items() if value is not None}
+        title = "" if self.conversation.title else title_from(frame.message)
+        self.conversation.title = self.conversation.title or title
+        return Posted(reply, message.id, title, self._store(reply, message))
 
-def _post_again(conversation: Conversation, frame: protocol.Regenerate | protocol.Continue, replica: str) -> Posted:
-    old = _get_message(conversation, frame.message_id, Role.ASSISTANT)
-    if old.state != State.ENDED:
-        raise BadFrame("still_running", "This answer is still being written.")
-    reply = Message(
-        client_id=frame.client_id, requested_model=frame.model or old.requested_model, parameters=old.parameters
-    )
-    if isinstance(frame, protocol.Continue):
-        reply.parent, reply.continues = old, True
-    else:
-        # The same question again: beside the old answer, or, where that continued another, in its place.
-        reply.parent, reply.continues = old.parent, old.continues
-    return Posted(reply, None, "", _store_reply(conversation, reply, replica, ""))
+    def post_again(self, frame: protocol.Regenerate | protocol.Continue) -> Posted:
+        """Store an empty reply to what was asked before."""
+        line = self._get_reply(frame.message_id)
+        if line.state != State.ENDED:
+            raise BadFrame("still_running", "This answer is still being written.")
+        old = Message.objects.get(pk=line.id)
+        reply = Message(
+            client_id=frame.client_id, requested_model=frame.model or old.requested_model, parameters=old.parameters
+        )
+        if isinstance(frame, protocol.Continue):
+            reply.parent, reply.continues = old, True
+        else:
+            # The same question again: beside the old answer, or, where that continued another, in its place.
+            reply.parent_id, reply.continues = old.parent_id, old.continues
+        return Posted(reply, None, "", self._store(reply))
 
+    def _get_reply(self, message_id: uuid.UUID) -> Line:
+        found = next((line for line in self.lines if line.id == message_id and line.role == Role.ASSISTANT), None)
+        if found is None:
+            raise BadFrame("not_found", "There is no such message in this conversation.")
+        return found
 
-def _get_message(conversation: Conversation, message_id: uuid.UUID, role: Role) -> Message:
-    message = conversation.messages.filter(pk=message_id, role=role).first()
-    if message is None:
-        raise BadFrame("not_found", "There is no such message in this conversation.")
-    return message
-
-
-def _store_reply(conversation: Conversation, reply: Message, replica: str, title: str) -> Plan | None:
-    """Store the empty reply as the new end of the branch; return the plan where it may begin at once."""
-    waits = conversation.messages.exclude(state=State.ENDED).exists()
-    reply.conversation = conversation
-    reply.role = Role.ASSISTANT
-    reply.state = State.QUEUED if waits else State.RUNNING
-    reply.owner, reply.epoch = replica, 1
-    reply.started_at = None if waits else timezone.now()
-    reply.save(force_insert=True)
-    changes = {"title": title} if title else {}
-    Conversation.objects.filter(pk=conversation.pk).update(current_leaf=reply, updated_at=timezone.now(), **changes)
-    reply_started.send(Message, reply=reply)
-    return None if waits else plan_for(reply)
+    def _store(self, reply: Message, *before: Message) -> Plan | None:
+        """Store the messages, the reply as the new end of the branch; return its plan where it may begin at once."""
+        waits = any(line.state != State.ENDED for line in self.lines)
+        reply.conversation = self.conversation
+        reply.role = Role.ASSISTANT
+        reply.state = State.QUEUED if waits else State.RUNNING
+        reply.owner, reply.epoch = self.replica, 1
+        reply.started_at = None if waits else timezone.now()
+        # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
+        self.conversation.current_leaf_id = reply.id
+        self.conversation.save()
+        Message.objects.bulk_create([*before, reply])
+        reply_started.send(Message, reply=reply)
+        said = [Line(message.id, message.parent_id, message.role, message.text, message.state) for message in before]
+        return None if waits else plan_for(reply, [*self.lines, *said])
 
 
 def title_from(message: str) -> str:

@@ -41,6 +41,8 @@ class BadFrame(Exception):
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
+        # Whose refusal this is, where that could be read.
+        self.client_id: str | None = None
 
 
 # --- Client to server -------------------------------------------------------------------------------------------------
@@ -136,7 +138,18 @@ def parse(text: str | None) -> ClientFrame:
     frame = CLIENT_FRAMES.get(name) if isinstance(name, str) else None
     if frame is None:
         raise BadFrame("unknown_type", f"There is no such frame type. Known are: {', '.join(CLIENT_FRAMES)}.")
-    return typing.cast("ClientFrame", _build(frame, data))
+    try:
+        return typing.cast("ClientFrame", _build(frame, data))
+    except BadFrame as refused:
+        refused.client_id = _find_client_id(data)
+        raise
+
+
+def _find_client_id(data: dict[str, Any]) -> str | None:
+    try:
+        return _convert(str, data.get("clientId"), "clientId")
+    except BadFrame:
+        return None
 
 
 def _build(cls: type, data: dict[str, Any]) -> object:
@@ -309,6 +322,7 @@ class Error:
     error: str
     code: str
     session_id: str
+    client_id: str | None = None
     reply_id: uuid.UUID | None = None
     retry_after_ms: int | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -53,11 +53,12 @@ def interrupt_orphans() -> int:
     """End every unfinished reply whose owner is dead or gone, with what it had. Safe to do twice, from anywhere."""
     Replica.objects.filter(heartbeat_at__lt=timezone.now() - DEAD_AFTER).delete()
     unfinished = Message.objects.exclude(state=State.ENDED)
-    orphans = unfinished.exclude(owner__in=Replica.objects.values("pk")).values_list("id", "epoch")
-    return sum(_interrupt(pk, epoch) for pk, epoch in orphans)
+    orphans = unfinished.exclude(owner__in=Replica.objects.values("pk")).values_list("id", "epoch", "created_at")
+    return sum(_interrupt(*orphan) for orphan in orphans)
 
 
-def _interrupt(pk: UUID, epoch: int) -> int:
+def _interrupt(pk: UUID, epoch: int, created_at: datetime) -> int:
+    now = timezone.now()
     # The epoch decides who wins where two replicas, or a late owner, come to the same row.
     taken = Message.objects.filter(pk=pk, epoch=epoch).exclude(state=State.ENDED).update(
         state=State.ENDED,
@@ -65,7 +66,8 @@ def _interrupt(pk: UUID, epoch: int) -> int:
         evidence="owner gone",
         error=Ending.INTERRUPTED.sentence,
         epoch=epoch + 1,
-        ended_at=timezone.now(),
+        ended_at=now,
+        duration_ms=round((now - created_at).total_seconds() * 1000),
     )  # fmt: skip
     if taken:
         reply_ended.send(Message, reply=Message.objects.get(pk=pk))

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from asyncio import Semaphore
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from chat.database import db
-from chat.history import Branch, branch_before
+from chat.history import Branch, Line, branch_before, lines_of
 from chat.models import Message, State
 from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
@@ -189,10 +189,10 @@ def _log_failure(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-def plan_for(reply: Message) -> Plan:
-    """Return the plan of a reply that is about to begin; reads the branch and the providers as they are now."""
+def plan_for(reply: Message, lines: Iterable[Line]) -> Plan:
+    """Return the plan of a reply that is about to begin: its branch, and the providers as they are now."""
     return Plan(
-        branch=branch_before(reply),
+        branch=branch_before(reply, lines),
         candidates=candidates(reply.requested_model),
         requested_model=reply.requested_model,
         temperature=reply.parameters.get("temperature"),
@@ -211,7 +211,7 @@ def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
     if siblings.filter(created_at__lt=reply.created_at).exists():
         return None
     Message.objects.filter(pk=reply_id).update(state=State.RUNNING, started_at=timezone.now())
-    return plan_for(reply)
+    return plan_for(reply, lines_of(reply.conversation_id))
 
 
 @dataclass(frozen=True)

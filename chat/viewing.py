@@ -56,7 +56,7 @@ def last_frames(row: Message, session: str) -> list[ServerFrame]:
     """Return how an ended reply ends: an `error` where it failed, and its `complete`."""
     complete = protocol.Complete(session, row.id, row.last_seq, metadata_of(row))
     if Ending(row.ending).failed:
-        return [protocol.Error(row.error, row.ending, session, row.id), complete]
+        return [protocol.Error(row.error, row.ending, session, reply_id=row.id), complete]
     return [complete]
 
 

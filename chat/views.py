@@ -18,8 +18,7 @@ from chat.models import Conversation, Role
 from chat.turns import Turn, find_branch, make_turn
 from providers.endings import Ending
 from providers.local_model import SLUG
-from providers.models import Model
-from providers.secrets import find_key
+from providers.routing import usable_models
 
 # Conversations beside the page.
 LIST_LENGTH = 100
@@ -88,10 +87,8 @@ def list_conversations(user: User | None) -> list[Conversation]:
 def list_providers() -> list[ProviderGroup]:
     """Return what can be picked, in the order in which it is tried."""
     groups: dict[str, ProviderGroup] = {}
-    for model in Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"):
+    for model in usable_models():
         provider = model.provider
-        if provider.key_variable and not find_key(provider.key_variable):
-            continue
         group = groups.setdefault(provider.slug, ProviderGroup(provider.slug, provider.name, []))
         group.options.append((str(model), model.label or model.name))
     return list(groups.values())

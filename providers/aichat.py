@@ -33,6 +33,11 @@ KILL_AFTER_SECONDS = 2.0
 # A process that has ended while something else holds its pipes open.
 PIPES_AFTER_EXIT_SECONDS = 1.0
 STDERR_BYTES = 8 * 1024
+# How often the log is read while no text comes, and how much at once: what a pipe holds.
+LOG_SECONDS = 0.25
+LOG_BYTES = 64 * 1024
+# The server's own work comes first: a loop that waits for a processor holds up every stream, a starting child one.
+NICENESS = 5
 # Unread output above this stops the reading, and with it the child.
 PENDING_CHARACTERS = 256 * 1024
 LIMITS = (
@@ -210,7 +215,9 @@ class Child(asyncio.SubprocessProtocol):
         self._log_fd = -1
         self._session: Path | None = None
         self._transport: asyncio.SubprocessTransport | None = None
+        self._log_timer: asyncio.TimerHandle | None = None
         self._ending = False
+        self._next_check: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._progress_at = self._started = 0.0
         self._has_progress = self._has_text = self._paused = False
@@ -226,21 +233,27 @@ class Child(asyncio.SubprocessProtocol):
 
     async def _spawn(self) -> str:
         program = shutil.which(settings.AICHAT) if settings.AICHAT else None
-        if program is None:
-            self.gone.set()
-            return "aichat is not installed"
-        self._log_fd, child_log_fd = os.pipe()
-        os.set_blocking(self._log_fd, False)
         try:
-            await self._exec(program, child_log_fd)
-        except OSError as error:
-            self._forget()
-            return f"aichat did not start: {error.strerror}"
+            if program is None:
+                return "aichat is not installed"
+            await self._exec(program)
+        except (OSError, ValueError) as error:
+            # ValueError: a name or a key that no process can be given, such as one with a NUL in it.
+            return f"aichat did not start: {getattr(error, 'strerror', error)}"
         finally:
-            os.close(child_log_fd)
+            if self._transport is None:
+                self._forget()
         return ""
 
-    async def _exec(self, program: str, log_fd: int) -> None:
+    async def _exec(self, program: str) -> None:
+        self._log_fd, log_fd = os.pipe()
+        try:
+            os.set_blocking(self._log_fd, False)
+            await self._exec_with_log(program, log_fd)
+        finally:
+            os.close(log_fd)
+
+    async def _exec_with_log(self, program: str, log_fd: int) -> None:
         target = self.request.target
         history = [{"role": turn.role, "content": turn.text} for turn in self.request.history]
         self._session = config.write_session(history, target, self.request.temperature)
@@ -259,18 +272,20 @@ class Child(asyncio.SubprocessProtocol):
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
         LIVE.add(self)
-        for limit, value in LIMITS:
-            # The child may be gone already.
-            with contextlib.suppress(ProcessLookupError):
+        # The child may be gone already.
+        with contextlib.suppress(ProcessLookupError):
+            for limit, value in LIMITS:
                 resource.prlimit(transport.get_pid(), limit, (value, value))
+            os.setpriority(os.PRIO_PROCESS, transport.get_pid(), NICENESS)
         self._loop.add_reader(self._log_fd, self._read_log)
         stdin: Any = transport.get_pipe_transport(0)
         stdin.write(self.request.prompt.encode(errors="replace"))
         stdin.write_eof()
-        self._after(self.request.clocks.first_token, self._check_clocks)
-        self.stop.on_request(self.end)
+        self._check_clocks()
         if self._ending:
             self._terminate()
+        else:
+            self.stop.on_request(self.end)
 
     # --- What it says -------------------------------------------------------------------------------------------------
 
@@ -284,28 +299,40 @@ class Child(asyncio.SubprocessProtocol):
         self._add(self._stdout.feed(data))
 
     def _read_log(self) -> None:
-        if not self._drain_log():
+        """Read the log as it comes until the request is out, then with the text, and now and then.
+
+        aichat writes a line in several pieces: waking up for each would double the cost of a token.
+        """
+        count = self._drain_log()
+        if count == 0:
             self._close_log()
             self._closed("log")
+        elif self.transcript.request_at is not None and self.exit_code is None:
+            self._loop.remove_reader(self._log_fd)
+            # A provider that says much and no text must not fill the pipe, which would block the child.
+            self._log_timer = self._loop.call_later(0 if count == LOG_BYTES else LOG_SECONDS, self._read_log)
 
-    def _drain_log(self) -> bool:
-        """Read what the log holds now; return False at its end."""
+    def _drain_log(self) -> int | None:
+        """Read what the log holds now and return how many bytes: 0 at its end, None where there are none yet.
+
+        One read takes all that a pipe holds. A loop over it would serve a child that never pauses, and nobody else.
+        """
         if "log" not in self._open:
-            return True
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._log_fd, 65536):
-                sent = self.transcript.request_at is not None
-                self.transcript.feed(data, self._loop.time())
-                if not sent and self.transcript.request_at is not None:
-                    self._add([RequestSent((self.transcript.request_at - self._started) * 1000)])
-            return False
-        return True
+            return None
+        try:
+            data = os.read(self._log_fd, LOG_BYTES)
+        except BlockingIOError:
+            return None
+        sent = self.transcript.request_at is not None
+        self.transcript.feed(data, self._loop.time())
+        if not sent and self.transcript.request_at is not None:
+            self._add([RequestSent((self.transcript.request_at - self._started) * 1000)])
+        return len(data)
 
     def _add(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, (Text, Reasoning)):
-                self._progress_at = self._loop.time()
-                self._has_progress = True
+                self._progress()
                 self._has_text |= isinstance(event, Text)
                 self._pending += len(event.text)
             self._events.append(event)
@@ -315,11 +342,19 @@ class Child(asyncio.SubprocessProtocol):
 
     def _flow(self) -> None:
         """Stop reading from a child that is far ahead of its reader, and go on when the reader has caught up."""
-        paused = self._pending > PENDING_CHARACTERS
+        # What an ended child has left is little, and must be read before its pipe is abandoned.
+        paused = self._pending > PENDING_CHARACTERS and self.exit_code is None
         stdout: Any = self._transport and self._transport.get_pipe_transport(1)
-        if paused != self._paused and stdout and not stdout.is_closing():
-            self._paused = paused
-            stdout.pause_reading() if paused else stdout.resume_reading()
+        if paused == self._paused or not stdout or stdout.is_closing():
+            return
+        self._paused = paused
+        if paused:
+            stdout.pause_reading()
+        else:
+            stdout.resume_reading()
+            # The silence was ours.
+            self._progress_at = self._loop.time()
+        self._check_clocks()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -363,27 +398,36 @@ class Child(asyncio.SubprocessProtocol):
 
     # --- Clocks -------------------------------------------------------------------------------------------------------
 
-    def _after(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._timers.append(self._loop.call_later(max(seconds, 0.001), callback))
+    def _progress(self) -> None:
+        self._progress_at = self._loop.time()
+        if not self._has_progress:
+            # From now on it is the idle clock that counts.
+            self._has_progress = True
+            self._check_clocks()
 
     def _check_clocks(self) -> None:
         """End the child whose time is up, else look again when that could next be so."""
-        clocks, now = self.request.clocks, self._loop.time()
-        due = {Clock.TOTAL: self._started + clocks.total}
-        if self._has_progress:
-            due[Clock.IDLE] = self._progress_at + clocks.idle
-        else:
-            due[Clock.FIRST_TOKEN] = self._started + clocks.first_token
+        if self._next_check:
+            self._next_check.cancel()
+        if self._ending or self.exit_code is not None:
+            return
+        due = self._due()
         clock = min(due, key=due.__getitem__)
-        self._timers.clear()
-        if self._paused:
-            # The silence is ours: its reader is behind.
-            self._after(clocks.idle, self._check_clocks)
-        elif due[clock] > now:
-            self._after(due[clock] - now, self._check_clocks)
+        if due[clock] > self._loop.time():
+            self._next_check = self._loop.call_at(due[clock], self._check_clocks)
         else:
             self.clock = clock
             self.end()
+
+    def _due(self) -> dict[Clock, float]:
+        """Return when each of the clocks that count now will have run out."""
+        clocks = self.request.clocks
+        due = {Clock.TOTAL: self._started + clocks.total}
+        if not self._has_progress:
+            due[Clock.FIRST_TOKEN] = self._started + clocks.first_token
+        elif not self._paused:
+            due[Clock.IDLE] = self._progress_at + clocks.idle
+        return due
 
     # --- End ----------------------------------------------------------------------------------------------------------
 
@@ -399,6 +443,9 @@ class Child(asyncio.SubprocessProtocol):
         self.kill(signal.SIGTERM)
         self._after(KILL_AFTER_SECONDS, lambda: self.kill(signal.SIGKILL))
 
+    def _after(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(seconds, callback))
+
     def kill(self, number: int) -> None:
         """Send a signal to the child's process group."""
         if self._transport:
@@ -412,8 +459,11 @@ class Child(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         assert self._transport is not None
         self.exit_code = self._transport.get_returncode()
-        self._paused = False
+        self._flow()
         self._after(PIPES_AFTER_EXIT_SECONDS, self._abandon_pipes)
+        if "log" in self._open:
+            # What is left, up to the end.
+            self._loop.add_reader(self._log_fd, self._read_log)
         self._finish_if_done()
 
     def _abandon_pipes(self) -> None:
@@ -425,6 +475,8 @@ class Child(asyncio.SubprocessProtocol):
         self._finish_if_done()
 
     def _close_log(self) -> None:
+        if self._log_timer:
+            self._log_timer.cancel()
         self._loop.remove_reader(self._log_fd)
         os.close(self._log_fd)
 
@@ -443,12 +495,14 @@ class Child(asyncio.SubprocessProtocol):
         """Let go of everything; no callback of this child runs after it."""
         for timer in self._timers:
             timer.cancel()
+        if self._next_check:
+            self._next_check.cancel()
         if self._session:
             self._session.unlink(missing_ok=True)
-        if self._transport is None:
-            os.close(self._log_fd)
-        else:
+        if self._transport:
             self._transport.close()
+        elif self._log_fd >= 0:
+            os.close(self._log_fd)
         LIVE.discard(self)
         self.gone.set()
 

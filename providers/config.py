@@ -53,7 +53,8 @@ def write_session(messages: list[dict[str, Any]], target: Target, temperature: f
         "messages": messages,
     }
     handle, path = tempfile.mkstemp(suffix=".yaml", prefix="s", dir=_private(root() / "sessions"))
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    # "replace": half a surrogate pair is text to Python, and to nobody else.
+    with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
         file.write(_yaml(content))
     return Path(path)
 

@@ -170,7 +170,7 @@ def _decide_by_exit(seen: Evidence) -> Verdict:
     if code == RUST_PANIC or not seen.request_sent:
         missing_key = "api_key" in seen.stderr
         return Verdict(Ending.UNAUTHORISED if missing_key else Ending.CRASHED, f"exit code {code}")
-    if seen.has_text or DECODING in seen.stderr:
+    if seen.has_text or (DECODING in seen.stderr and NOT_JSON not in seen.stderr):
         return Verdict(Ending.CUT, f"exit code {code}")
     if SENDING in seen.stderr:
         return Verdict(Ending.UNREACHABLE, "no connection")
@@ -180,6 +180,8 @@ def _decide_by_exit(seen: Evidence) -> Verdict:
 # What aichat 0.30.0 (its HTTP library, reqwest) writes on stderr, and Rust's exit code after a panic.
 SENDING = "error sending request"
 DECODING = "error decoding response body"
+# A body read whole that was no JSON: to Google's dialect, which hides the status, the page of a proxy.
+NOT_JSON = " at line "
 RUST_PANIC = 101
 
 # Searched in the provider's type and sentence, in this order: Google sends a bad key as a 400, OpenAI's and
@@ -229,8 +231,8 @@ def _classify_error(seen: Evidence) -> Ending | None:
 
 
 def _status_in(stderr: str) -> int | None:
-    # "Invalid response data: … (status: 502)": the only trace of a body that is not JSON.
-    found = re.search(r"\(status: (\d{3})\)", stderr)
+    # "Invalid response data: … (status: 502)": the only trace of a body that is not JSON. The body may say it too.
+    found = re.search(r"\(status: (\d{3})\)\s*\Z", stderr)
     return int(found[1]) if found else None
 
 

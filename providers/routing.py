@@ -31,10 +31,14 @@ class Candidate:
 
 def candidates(preferred: str = "") -> list[Candidate]:
     """Return every model that can be asked: the preferred `provider:model` first, then by priority."""
+    models = sorted(usable_models(), key=lambda model: str(model) != preferred)
+    return [_candidate(model, "chosen" if str(model) == preferred else "next by priority") for model in models]
+
+
+def usable_models() -> list[Model]:
+    """Return the models that can be asked, by priority: enabled, of an enabled provider that has its key."""
     models = Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider")
-    usable = [model for model in models if _has_its_key(model.provider)]
-    usable.sort(key=lambda model: str(model) != preferred)
-    return [_candidate(model, "chosen" if str(model) == preferred else "next by priority") for model in usable]
+    return [model for model in models if _has_its_key(model.provider)]
 
 
 def _has_its_key(provider: Provider) -> bool:

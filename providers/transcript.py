@@ -9,6 +9,7 @@ Pure: bytes and times in, facts out. Line shapes were read off aichat 0.30.0:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Transcript:
             if not self._skipping:
                 self._line(line, now)
             self._skipping = False
-        if self._skipping or self._is_request(self._buffer, now):
+        if self._skipping or self._is_request(self._buffer, now) or len(self._buffer) > LINE_BYTES:
             # The prompt may be megabytes without a newline: never buffered.
             self._skipping = True
             self._buffer.clear()
@@ -75,7 +76,9 @@ class Transcript:
             return
         if found := STREAM_DATA.match(line):
             if isinstance(data := _parse(line[found.end() :]), dict):
-                DIALECTS.get(found[1], _openai)(self, data)
+                # A provider may send any JSON; where the shape is not that of its reference, it tells nothing.
+                with contextlib.suppress(AttributeError, KeyError, TypeError):
+                    DIALECTS.get(found[1], _openai)(self, data)
         elif found := INVALID_RESPONSE.match(line):
             self.http_status = int(found[1])
             self._error(_parse(line[found.end() :]))
@@ -92,7 +95,7 @@ class Transcript:
         details = error.get("details")
         reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
         self.error_type = " ".join(str(name) for name in [*names, *reasons] if name)[:ERROR_TEXT]
-        self.error_text = str(error.get("message", ""))[:ERROR_TEXT]
+        self.error_text = str(error.get("message") or "")[:ERROR_TEXT]
 
     def _text(self, text: object) -> None:
         if isinstance(text, str) and text:
@@ -106,7 +109,7 @@ class Transcript:
 
     def _count(self, **tokens: int | None) -> None:
         """Merge counts into `usage`: providers report them in pieces, the latest word of each wins."""
-        told = {name: count for name, count in tokens.items() if isinstance(count, int)}
+        told = {name: count for name, count in tokens.items() if isinstance(count, int) and 0 <= count <= MOST_TOKENS}
         self.usage = replace(self.usage or Usage(), **told)
 
 
@@ -128,7 +131,7 @@ def _openai(transcript: Transcript, data: dict[str, Any]) -> None:
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         prompt = usage.get("prompt_tokens")
         transcript._count(
-            input=prompt - (cached or 0) if isinstance(prompt, int) else None,
+            input=_fresh(prompt, cached),
             cache_read=cached,
             output=usage.get("completion_tokens"),
             reasoning=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
@@ -182,11 +185,18 @@ def _gemini(transcript: Transcript, data: dict[str, Any]) -> None:
         prompt, cached = usage.get("promptTokenCount"), usage.get("cachedContentTokenCount")
         answer, thoughts = usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")
         transcript._count(
-            input=prompt - (cached or 0) if isinstance(prompt, int) else None,
+            input=_fresh(prompt, cached),
             cache_read=cached,
             output=(answer or 0) + (thoughts or 0) if answer is not None or thoughts is not None else None,
             reasoning=thoughts,
         )
+
+
+def _fresh(prompt: int | None, cached: int | None) -> int | None:
+    # More cached than there was at all: a server that counts the two apart, whatever the dialect's reference says.
+    if prompt is None or not cached or cached > prompt:
+        return prompt
+    return prompt - cached
 
 
 # The module that logs names the dialect: Gemini's chunks come from aichat's vertexai module.
@@ -215,7 +225,11 @@ GEMINI_FINISH = {"STOP": Finish.NATURAL, "MAX_TOKENS": Finish.LENGTH}
 PREFIX = rb"\S+ \[DEBUG\] aichat::client::"
 REQUEST = re.compile(PREFIX + rb"common: Request ")
 STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: ")
-INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d+), data: ")
+INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d{3}), data: ")
+# A longer line is given up: no provider sends such a chunk.
+LINE_BYTES = 4 * 1024 * 1024
+# What the columns hold.
+MOST_TOKENS = 2**31 - 1
 # Characters kept of a provider's error: enough for any sentence, too little for a page of HTML.
 ERROR_TEXT = 2_000
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -74,6 +73,13 @@ class Frames:
             frames.append(frame)
             if frame["type"] == name and fields.items() <= frame.items():
                 return frames
+
+    async def until_event(self, number: int) -> list[dict[str, Any]]:
+        """Return the frames up to the one that brings event `number`; frames may be joined."""
+        frames = []
+        while not frames or frames[-1].get("to", 0) < number:
+            frames.append(await self.receive())
+        return frames
 
     async def say(self, message: str, **fields: Any) -> list[dict[str, Any]]:
         """Send a message and return everything up to its `complete`."""
@@ -210,7 +216,8 @@ def server_environment() -> dict[str, str]:
     return kept | {
         "SASHA_MODE": "local",
         "AICHAT": settings.AICHAT,
-        "DATA_DIR": str(Path(settings.DATA_DIR)),
+        "DATA_DIR": str(settings.DATA_DIR),
+        "STATIC_ROOT": str(settings.STATIC_ROOT),
         "DATABASE_URL": f"sqlite:///{database}",
         "PYTHONWARNINGS": "ignore",
     }

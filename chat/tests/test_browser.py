@@ -12,14 +12,20 @@ from django.core.management import call_command
 from playwright.async_api import Page, async_playwright, expect
 
 from chat.database import db
-from chat.models import Message
+from chat.models import Conversation, Message
 from providers.simulator.script import answer, parse_model
 from sasha.testing import make_provider, server_process
 
 CHROMIUM = shutil.which("chromium")
 # No sandbox: a container has none to give. The rest keeps Chromium from calling home.
-ARGUMENTS = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
-    --no-first-run""".split()
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
 MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
 
@@ -208,6 +214,24 @@ async def test_after_a_crash_of_the_server_the_page_comes_back_by_itself(page, s
         assert await Message.objects.filter(text="Written while nobody listened", role="user").acount() == 1
 
 
+async def test_what_others_wrote_meanwhile_is_there_after_reconnecting(page, server):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    last = await stored(page)
+    await asyncio.to_thread(server.stop, signal.SIGKILL)
+    question = await Message.objects.acreate(
+        conversation_id=last.conversation_id, role="user", text="From elsewhere", parent=last
+    )
+    reply = await Message.objects.acreate(
+        conversation_id=last.conversation_id, role="assistant", text="Seen", parent=question, ending="complete"
+    )
+    await Conversation.objects.aupdate(current_leaf=reply)
+    with server_process(PORT=str(server.port)):
+        await until_ended(page, 2)
+    turns = await page.locator("[data-message] [data-parts]").all_text_contents()
+    assert turns == ["Hello", whole(SHORT), "From elsewhere", "Seen"]
+
+
 async def test_a_refused_message_comes_back_to_the_composer(page):
     await say(page, "Not \0 storable")
     await expect(page.locator("[data-status]")).to_have_text("The field 'message' holds a NUL character.")
@@ -288,7 +312,7 @@ async def test_without_scripts_everything_stored_can_be_read(page, browser, cont
     reader = await scriptless.new_page()
     await reader.goto(page.url)
     await expect(reader.get_by_text(whole(SHORT).strip())).to_be_visible()
-    await expect(reader.get_by_text("Sending needs JavaScript")).to_be_visible()
+    await expect(reader.locator("noscript .status")).to_be_visible()
     await expect(reader.locator("[data-composer]")).to_be_hidden()
     await scriptless.close()
 

@@ -50,7 +50,9 @@ def test_the_page_names_every_close_code():
 def test_the_page_names_every_refusal():
     source = "".join((Path(settings.BASE_DIR) / "chat" / f"{name}.py").read_text()
                      for name in ("protocol", "input_policy", "posting", "consumers"))  # fmt: skip
-    used = set(re.findall(r'BadFrame\(\s*"(\w+)"', source)) | set(re.findall(r'_error\(.*?, "(\w+)"\)', source))
+    used = set(re.findall(r'BadFrame\(\s*"(\w+)"', source)) | set(
+        re.findall(r'_error\(.*?, "(\w+)", client_id\)', source)
+    )
     section = PAGE.split("## Refusals\n")[1].split("\n## ")[0]
     assert used == set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 

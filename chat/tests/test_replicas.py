@@ -76,7 +76,7 @@ async def test_a_stop_in_the_row_reaches_the_owner(site):
 async def test_a_running_reply_is_checkpointed_while_it_runs(site):
     async with Socket("s") as socket:
         await socket.send(message="Hi", model="sim:sim-stall-at2")
-        frames = await socket.until("chunk", to=2)
+        frames = await socket.until_event(2)
         while (row := await Message.objects.aget(pk=frames[0]["replyId"])).last_seq < 2:
             await asyncio.sleep(0.01)
         assert row.text == text_of(frames)

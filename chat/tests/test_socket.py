@@ -103,12 +103,12 @@ async def test_a_reload_in_mid_answer_shows_everything_and_goes_on_live(site):
     cookie_user = {"Origin": "http://127.0.0.1:8000", "Cookie": guest_cookie()}
     async with Socket("s", cookie_user) as before:
         await before.send(message="Hi", model="sim:sim-n400-gap10")
-        started, *_ = await before.until("chunk", to=5)
+        started, *_ = await before.until_event(5)
     async with Socket("s", cookie_user) as after:
         await after.send(type="hello")
         hello = await after.receive()
         assert hello["running"] == started["replyId"]
-        frames = await after.until("chunk", to=20)
+        frames = await after.until_event(20)
         assert frames[0]["from"] == 1
         await after.send(type="stop", replyId=started["replyId"])
         frames += await after.until("complete")
@@ -275,6 +275,13 @@ async def test_bad_input_gets_one_error_and_the_socket_stays_usable(site, frame,
         assert "replyId" not in error
         assert await Message.objects.acount() == 0
         assert text_of(await socket.say("still here", model="sim:sim-echo")) == "still here"
+
+
+async def test_a_refusal_names_the_message_it_is_about(site):
+    async with Socket("s") as socket:
+        for message in (" ", 5, "a\0"):
+            await socket.send(message=message, clientId="c1")
+            assert (await socket.receive())["clientId"] == "c1"
 
 
 async def test_binary_frames_are_refused(site):

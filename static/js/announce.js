@@ -1,0 +1,41 @@
+// What screen readers hear: a short status while an answer comes, and the whole answer once when it is there.
+// Announcing each piece is cut off or skipped by real readers (LibreChat's findings, PRs #3625 and #3851).
+
+const REMIND_EVERY_MS = 7000;
+// The copy of the answer is taken away again: it would be read twice by whoever walks through the page.
+const KEEP_WHOLE_MS = 15_000;
+
+export class Announcer {
+  #status;
+  #whole;
+  #reminder = 0;
+  #cleaner = 0;
+
+  constructor(status, whole) {
+    this.#status = status;
+    this.#whole = whole;
+  }
+
+  say(sentence) {
+    this.#status.textContent = sentence;
+  }
+
+  begin() {
+    clearInterval(this.#reminder);
+    this.say("The answer is being written.");
+    this.#reminder = setInterval(() => {
+      const same = this.#status.textContent === "Still writing.";
+      this.say(same ? "Still writing…" : "Still writing.");
+    }, REMIND_EVERY_MS);
+  }
+
+  end(text, sentence) {
+    clearInterval(this.#reminder);
+    clearTimeout(this.#cleaner);
+    this.say(sentence ? `The answer has ended. ${sentence}` : "The answer is complete.");
+    const paragraph = document.createElement("p");
+    paragraph.textContent = text;
+    this.#whole.replaceChildren(paragraph);
+    this.#cleaner = setTimeout(() => this.#whole.replaceChildren(), KEEP_WHOLE_MS);
+  }
+}

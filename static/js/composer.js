@@ -1,0 +1,130 @@
+// The message field, its buttons, the model picker and the draft. It decides nothing about what is sent.
+
+import { recall, remember } from "./storage.js";
+
+export class Composer {
+  #form;
+  #text;
+  #send;
+  #stop;
+  #model;
+  #counter;
+  #limit;
+  #draftKey;
+  #on;
+  #running = false;
+
+  // `on`: send(message, model), stop(), change(composer).
+  constructor(form, { session, isNew, limit, on }) {
+    this.#form = form;
+    this.#text = form.querySelector("[data-composer]");
+    this.#send = form.querySelector("[data-send]");
+    this.#stop = form.querySelector("[data-stop]");
+    this.#model = form.querySelector("[data-model]");
+    this.#counter = form.querySelector("[data-counter]");
+    this.#limit = limit;
+    this.#draftKey = isNew ? "draft:new" : `draft:${session}`;
+    this.#on = on;
+    this.#listen(`model:${session}`);
+    this.#restore(`model:${session}`);
+  }
+
+  #listen(modelKey) {
+    this.#text.addEventListener("input", () => this.#changed());
+    this.#text.addEventListener("keydown", (event) => {
+      // Enter also ends the composition of a character; that one is not ours.
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#stop.addEventListener("click", () => {
+      // Not `disabled`, which would take the focus away.
+      this.#stop.ariaDisabled = "true";
+      this.#on.stop();
+    });
+    this.#model.addEventListener("change", () => remember(modelKey, this.#model.value));
+    this.#form.addEventListener("click", (event) => event.target === this.#form && this.focus());
+  }
+
+  #restore(modelKey) {
+    const model = recall(modelKey);
+    if ([...this.#model.options].some((option) => option.value === model && model)) this.#model.value = model;
+    // Firefox fills the field again after a reload, by itself.
+    this.#text.value ||= recall(this.#draftKey);
+    this.#changed();
+  }
+
+  focus() {
+    this.#text.focus({ preventScroll: true });
+  }
+
+  // Shows what comes with a reply that is being written: the stop button, in place of send until something is typed.
+  setRunning(running) {
+    const hadFocus = this.#stop.contains(document.activeElement);
+    this.#running = running;
+    this.#stop.hidden = !running;
+    this.#stop.ariaDisabled = "false";
+    this.#showSend();
+    if (!running && hadFocus) this.focus();
+  }
+
+  suggest(message) {
+    this.#text.value = message;
+    this.#changed();
+    this.focus();
+  }
+
+  giveBack(message) {
+    this.#text.value = [message, this.#text.value].filter(Boolean).join("\n\n");
+    this.#changed();
+  }
+
+  // Drafts outlive the page, and so do messages that the server has not confirmed.
+  keepDraft(unconfirmed) {
+    remember(this.#draftKey, [...unconfirmed, this.#text.value].filter(Boolean).join("\n\n"));
+  }
+
+  useDraftOf(session) {
+    remember(this.#draftKey, "");
+    this.#draftKey = `draft:${session}`;
+  }
+
+  #submit() {
+    const message = this.#text.value;
+    if (!message.trim() || this.#excess() > 0) return;
+    this.#text.value = "";
+    this.#on.send(message, this.#model.value);
+    this.#changed();
+  }
+
+  #changed() {
+    const excess = this.#excess();
+    this.#counter.hidden = excess <= 0;
+    this.#counter.textContent = excess > 0 ? `${excess.toLocaleString("en")} characters too long` : "";
+    this.#showSend();
+    this.#grow();
+    this.#on.change(this);
+  }
+
+  #excess() {
+    const { value } = this.#text;
+    // The server counts characters; a string's length counts some of them twice.
+    return value.length <= this.#limit ? 0 : [...value].length - this.#limit;
+  }
+
+  #showSend() {
+    const empty = !this.#text.value.trim();
+    this.#send.disabled = empty || this.#excess() > 0;
+    this.#send.hidden = this.#running && empty;
+  }
+
+  #grow() {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.#text.style.height = "auto";
+    this.#text.style.height = `${this.#text.scrollHeight}px`;
+  }
+}

@@ -1,0 +1,156 @@
+// What each frame of the server does to this page: one table. The rules of numbering are in replies.js.
+
+import { fetchMessages } from "./catchup.js";
+
+export class Conversation {
+  // Reply → the sentence of its `error`, which comes before its `complete`.
+  #errors = new Map();
+  #handlers = {
+    posted: (frame) => this.#posted(frame),
+    started: (frame) => this.#started(frame),
+    queued: (frame) => this.page.thread.wait(frame.replyId, frame.position),
+    chunk: (frame) => this.#take(frame, frame.from, frame.to, () => this.page.thread.addText(frame.replyId, frame.content)),
+    reasoning: (frame) =>
+      this.#take(frame, frame.from, frame.to, () => this.page.thread.addReasoning(frame.replyId, frame.content)),
+    notice: (frame) => this.#take(frame, frame.seq, frame.seq, () => this.#notice(frame)),
+    complete: (frame) => this.#complete(frame),
+    error: (frame) => this.#error(frame),
+    hello: (frame) => this.#hello(frame),
+    pong: () => {},
+    title: (frame) => this.page.rename(frame.title),
+    closing: (frame) => this.page.status.explain(frame.reason),
+  };
+
+  // `page`: what main.js has put together; `session`, `url`, `isNew`: which conversation this is.
+  constructor(page, { session, url, isNew }, endings) {
+    this.page = page;
+    this.session = session;
+    this.url = url;
+    this.isStored = !isNew;
+    this.endings = endings;
+    this.wasLost = false;
+    this.#trackAll();
+  }
+
+  receive(frame) {
+    this.#handlers[frame.type]?.(frame);
+  }
+
+  opened() {
+    const { connection, outbox, replies, status } = this.page;
+    status.connected();
+    connection.send({ type: "hello", after: replies.positions() });
+    for (const frame of outbox.frames()) connection.send(frame);
+    if (this.wasLost) this.#catchUp();
+    this.wasLost = false;
+  }
+
+  lost(final) {
+    this.wasLost = true;
+    this.page.status.disconnected(final);
+  }
+
+  say(message, model) {
+    const { outbox, thread, connection, status, follower } = this.page;
+    const clientId = outbox.add(message, model);
+    thread.addQuestion({ clientId, text: message, state: "sending" });
+    connection.send(outbox.frame(clientId));
+    status.clear();
+    follower.toBottom();
+  }
+
+  stop() {
+    const replyId = this.page.replies.current;
+    if (replyId) this.page.connection.send({ type: "stop", replyId });
+  }
+
+  #posted(frame) {
+    if (this.page.thread.has(frame.messageId) || this.page.outbox.has(frame.clientId)) return;
+    this.page.thread.addQuestion({ id: frame.messageId, clientId: frame.clientId, text: frame.text });
+  }
+
+  #started(frame) {
+    const { outbox, thread, replies, announcer } = this.page;
+    if (frame.userMessageId) thread.confirmQuestion(frame.clientId, frame.userMessageId);
+    outbox.remove(frame.clientId);
+    thread.addReply(frame.replyId, frame.userMessageId);
+    if (!replies.knows(frame.replyId) && !replies.current) announcer.begin();
+    replies.track(frame.replyId);
+    this.#changed();
+    if (!this.isStored) this.#stored();
+    this.page.sidebar.touch(this.session, this.url, "New conversation");
+  }
+
+  // The first message of a new conversation has made it.
+  #stored() {
+    this.isStored = true;
+    history.replaceState(history.state, "", this.url);
+    this.page.composer.useDraftOf(this.session);
+  }
+
+  #take(frame, from, to, show) {
+    const { replies, thread } = this.page;
+    const verdict = replies.take(frame.replyId, from, to);
+    if (verdict === "gap") this.#attach(frame.replyId);
+    if (verdict === "restart") thread.restart(frame.replyId);
+    if (verdict === "restart" || verdict === "append") show();
+  }
+
+  #attach(replyId) {
+    this.page.connection.send({ type: "attach", replyId, after: this.page.replies.lastOf(replyId) });
+  }
+
+  #notice(frame) {
+    this.page.thread.addNotice(frame.replyId, frame.reason);
+    this.page.announcer.say(frame.reason);
+  }
+
+  #complete({ replyId, seq, metadata }) {
+    const { replies, thread, announcer } = this.page;
+    const verdict = replies.finish(replyId, seq);
+    if (verdict === "gap") this.#attach(replyId);
+    if (verdict !== "end") return;
+    const badge = metadata.ending === "complete" ? "" : this.#errors.get(replyId) || this.endings[metadata.ending];
+    this.#errors.delete(replyId);
+    thread.end(replyId, metadata, badge, (text) => {
+      announcer.end(text, badge);
+      if (replies.current) announcer.begin();
+    });
+    this.#changed();
+  }
+
+  #error({ replyId, clientId, error, code }) {
+    const { outbox, thread, composer, status } = this.page;
+    if (replyId) {
+      this.#errors.set(replyId, error);
+      return;
+    }
+    // The connection ends next, and the message goes out again with the next one.
+    if (code === "restarting") return;
+    status.show(error);
+    if (!outbox.has(clientId)) return;
+    thread.removeQuestion(clientId);
+    composer.giveBack(outbox.take(clientId));
+  }
+
+  #hello({ running }) {
+    if (running && !this.page.replies.knows(running)) this.#catchUp();
+  }
+
+  async #catchUp() {
+    if (!this.isStored) return;
+    this.page.thread.adopt(await fetchMessages(this.url).catch(() => []));
+    this.#trackAll();
+  }
+
+  // Replies that the server rendered before their end: the stream begins them anew, from number 1.
+  #trackAll() {
+    for (const id of this.page.thread.unfinished) this.page.replies.track(id);
+    this.#changed();
+  }
+
+  #changed() {
+    this.page.composer.setRunning(Boolean(this.page.replies.current));
+    this.page.composer.keepDraft(this.page.outbox.texts);
+  }
+}

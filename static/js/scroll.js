@@ -1,0 +1,47 @@
+// Follows the text while the reader is at the bottom, and leaves the page alone otherwise.
+// Whether it does is kept with the page's entry in the history, so that a reload goes on alike.
+
+// Pixels from the bottom that still count as being there.
+const NEAR = 60;
+
+export class Follower {
+  #button;
+  #following;
+
+  constructor(button) {
+    this.#button = button;
+    addEventListener("scroll", () => this.#look(), { passive: true });
+    addEventListener("resize", () => this.contentChanged());
+    button.addEventListener("click", () => this.toBottom());
+    if (history.state?.following ?? true) this.toBottom();
+    else this.#look();
+  }
+
+  contentChanged() {
+    if (this.#following) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    else this.#look();
+  }
+
+  toBottom() {
+    this.#keep(true);
+    this.contentChanged();
+    this.#look();
+  }
+
+  #look() {
+    const following = this.#isAtBottom();
+    if (following !== this.#following) this.#keep(following);
+    this.#button.hidden = following;
+  }
+
+  #keep(following) {
+    this.#following = following;
+    history.replaceState({ following }, "");
+    history.scrollRestoration = following ? "manual" : "auto";
+  }
+
+  #isAtBottom() {
+    const page = document.documentElement;
+    return page.scrollHeight - innerHeight - scrollY < NEAR;
+  }
+}

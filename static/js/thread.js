@@ -1,0 +1,174 @@
+// The messages on the page. Everything a model says becomes text nodes, never HTML. Changes are painted once a frame.
+
+import { listFacts } from "./facts.js";
+
+// A hidden page gets no frames, and must not fall behind.
+const HIDDEN_PAINT_MS = 250;
+
+export class Thread {
+  #root;
+  #templates;
+  #painted;
+  #changes = [];
+
+  // `templates`: {user, assistant}; `painted` is called after each change of what is shown.
+  constructor(root, templates, painted) {
+    this.#root = root;
+    this.#templates = templates;
+    this.#painted = painted;
+  }
+
+  get unfinished() {
+    return [...this.#root.querySelectorAll("[data-reply-id]:not([data-state=ended])")].map((turn) => turn.dataset.id);
+  }
+
+  has(id) {
+    return Boolean(this.#find(id));
+  }
+
+  addQuestion({ id = "", clientId = "", text, state = "ended" }) {
+    const turn = this.#make("user", { id, clientId, state });
+    turn.querySelector("[data-text]").textContent = text;
+    this.#root.append(turn);
+    this.#painted();
+  }
+
+  // The server has stored a question that was shown before it had an id.
+  confirmQuestion(clientId, id) {
+    const sent = this.#findByClient(clientId);
+    if (!sent || sent.dataset.id) return;
+    if (this.has(id)) sent.remove();
+    else Object.assign(sent.dataset, { id, state: "ended" });
+  }
+
+  removeQuestion(clientId) {
+    this.#findByClient(clientId)?.remove();
+    this.#painted();
+  }
+
+  addReply(id, questionId) {
+    if (this.has(id)) return;
+    const turn = this.#make("assistant", { id, replyId: id, state: "running" });
+    markRunning(turn);
+    const question = questionId && this.#find(questionId);
+    if (question) question.after(turn);
+    else this.#root.append(turn);
+    this.#painted();
+  }
+
+  // Takes messages that another rendering of this page has and this one has not, each at its place.
+  adopt(messages) {
+    let previous = null;
+    for (const message of messages) {
+      const own = this.#find(message.dataset.id) ?? this.#findByClient(message.dataset.clientId);
+      if (!own && previous) previous.after(message);
+      else if (!own) this.#root.prepend(message);
+      previous = own ?? message;
+    }
+    this.#painted();
+  }
+
+  wait(id, position) {
+    this.#change(id, (turn) => {
+      turn.dataset.state = "queued";
+      turn.querySelector("[data-wait]").textContent =
+        position > 1 ? `Waiting for its turn, number ${position} in line` : "Waiting for its turn";
+    });
+  }
+
+  restart(id) {
+    this.#change(id, (turn) => {
+      turn.querySelector("[data-reasoning-text]").textContent = "";
+      turn.querySelector("[data-reasoning]").hidden = true;
+      turn.querySelector("[data-parts]").replaceChildren(makePart());
+    });
+  }
+
+  addText(id, text) {
+    this.#change(id, (turn) => append([...turn.querySelectorAll("[data-text]")].at(-1), text));
+  }
+
+  addReasoning(id, text) {
+    this.#change(id, (turn) => {
+      turn.querySelector("[data-reasoning]").hidden = false;
+      append(turn.querySelector("[data-reasoning-text]"), text);
+    });
+  }
+
+  addNotice(id, sentence) {
+    this.#change(id, (turn) => {
+      const notice = document.createElement("p");
+      notice.className = "notice";
+      notice.dataset.notice = "";
+      notice.textContent = sentence;
+      turn.querySelector("[data-parts]").append(notice, makePart());
+    });
+  }
+
+  // `badge` is empty for an answer that is whole; `ended` gets the text as it is shown.
+  end(id, metadata, badge, ended) {
+    this.#change(id, (turn) => {
+      Object.assign(turn.dataset, { state: "ended", ending: metadata.ending });
+      turn.querySelector("[data-wait]").textContent = "";
+      turn.querySelector("[data-badge]").hidden = !badge;
+      turn.querySelector("[data-badge]").textContent = badge;
+      turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
+      ended([...turn.querySelectorAll("[data-text]")].map((part) => part.textContent).join(""));
+    });
+  }
+
+  #make(role, data) {
+    const turn = this.#templates[role].content.cloneNode(true).querySelector("[data-message]");
+    Object.assign(turn.dataset, data);
+    return turn;
+  }
+
+  #find(id) {
+    return id ? this.#root.querySelector(`[data-id="${CSS.escape(id)}"]`) : null;
+  }
+
+  #findByClient(clientId) {
+    return clientId ? this.#root.querySelector(`[data-client-id="${CSS.escape(clientId)}"]`) : null;
+  }
+
+  #change(id, change) {
+    this.#changes.push([id, change]);
+    if (this.#changes.length > 1) return;
+    if (document.hidden) setTimeout(() => this.#paint(), HIDDEN_PAINT_MS);
+    else requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    for (const [id, change] of this.#changes.splice(0)) {
+      const turn = this.#find(id);
+      if (!turn) continue;
+      if (turn.dataset.state === "queued") markRunning(turn);
+      change(turn);
+    }
+    this.#painted();
+  }
+}
+
+function markRunning(turn) {
+  turn.dataset.state = "running";
+  turn.querySelector("[data-wait]").textContent = "Writing";
+}
+
+function makePart() {
+  const part = document.createElement("div");
+  part.className = "text";
+  part.dataset.text = "";
+  return part;
+}
+
+function makeFact(fact) {
+  const item = document.createElement("li");
+  item.textContent = fact;
+  return item;
+}
+
+// One text node grows: cheaper than a node for each token, and a selection in it survives.
+function append(element, text) {
+  if (element.lastChild) element.lastChild.appendData(text);
+  else element.append(text);
+}
