@@ -23,6 +23,8 @@ PRIORITY = 1000
 # Four people at once, each with half of what SmolLM2 was trained on: 530 MB in all, of which 380 MB are the contexts.
 SLOTS = 4
 CONTEXT_TOKENS = 4096
+# Small models repeat themselves without end; at 120 tokens a second this is 17 s, and then the answer can be continued.
+ANSWER_TOKENS = 2048
 # A long prompt is read in steps between which the other answers move on: 1.4 s apart at 256, 9 s at 2048, the default.
 BATCH_TOKENS = 256
 # Counted from when the file is loaded, which takes as long as the disk does.
@@ -92,9 +94,8 @@ def record_provider(model: LocalModel, address: str) -> None:
     first = {"name": "Local model", "kind": Kind.OPENAI_COMPATIBLE, "priority": PRIORITY}
     where = {"api_base": f"{address}/v1"}
     provider, _ = Provider.objects.update_or_create(slug=SLUG, defaults=where, create_defaults=first | where)
-    row, _ = Model.objects.get_or_create(
-        provider=provider, name=model.name, defaults={"label": model.label, "context_window": CONTEXT_TOKENS}
-    )
+    made = {"label": model.label, "context_window": CONTEXT_TOKENS, "max_output": ANSWER_TOKENS}
+    row, _ = Model.objects.get_or_create(provider=provider, name=model.name, defaults=made)
     if provider.models.exclude(pk=row.pk).filter(enabled=True).update(enabled=False):
         provider.models.filter(pk=row.pk).update(enabled=True)
 
@@ -141,6 +142,7 @@ def _load(model: LocalModel, port: int, verbose: bool) -> LocalServer:
     params.port = port
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * CONTEXT_TOKENS
+    params.n_predict = ANSWER_TOKENS
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     # Off: copies of finished contexts, by default up to 8 GiB of them.
     params.cache_ram_mib = 0

@@ -1,0 +1,59 @@
+"""What holds for every test: in CI none may be skipped, and an async one that uses the database must say how."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse async tests whose rows would stay: https://github.com/pytest-dev/pytest-django/issues/580.
+
+    Without transaction=True the rows are written on other threads' connections, outside the transaction rolled back.
+    """
+    leaking = [item.nodeid for item in items if _is_async(item) and _uses_database(item) and not _truncates(item)]
+    if leaking:
+        raise pytest.UsageError("mark these async tests django_db(transaction=True):\n" + "\n".join(leaking))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skipped_in_ci(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skipped = _skipped_in_ci(config)
+    if skipped:
+        terminalreporter.section("skipped, which fails in CI", red=True)
+        for nodeid in skipped:
+            terminalreporter.line(nodeid)
+
+
+def _skipped_in_ci(config: pytest.Config) -> list[str]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return []
+    return [report.nodeid for report in reporter.stats.get("skipped", [])]
+
+
+def _is_async(item: pytest.Item) -> bool:
+    function = getattr(item, "obj", None)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _uses_database(item: pytest.Item) -> bool:
+    return any(item.iter_markers("django_db")) or "db" in _fixtures(item)
+
+
+def _truncates(item: pytest.Item) -> bool:
+    if "transactional_db" in _fixtures(item):
+        return True
+    marker = item.get_closest_marker("django_db")
+    return bool(marker and (marker.kwargs.get("transaction") or marker.args[:1] == (True,)))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
