@@ -42,6 +42,16 @@ class ChatConsumer(AsyncConsumer):
         self.asked: set[UUID] = set()
         self.group = ""
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the socket to its end, and leave nothing behind: also where the server cancels this in the middle."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.visitor:
+                self._leave(self.visitor)
+            if self.group:
+                await self.channel_layer.group_discard(self.group, self.channel_name)
+
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler, without the trip to another thread that Channels makes before each to close connections."""
         await getattr(self, get_handler_name(message))(message)
@@ -70,10 +80,6 @@ class ChatConsumer(AsyncConsumer):
         await self.send({"type": "websocket.close", "code": code})
 
     async def websocket_disconnect(self, _: dict[str, Any]) -> None:
-        if self.visitor:
-            self._leave(self.visitor)
-        if self.group:
-            await self.channel_layer.group_discard(self.group, self.channel_name)
         raise StopConsumer
 
     def _leave(self, visitor: Visitor) -> None:

@@ -21,6 +21,7 @@ from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
 from providers import aichat
 from providers.endings import Ending, Evidence, Verdict, decide
+from providers.output import Reasoning, Text
 from providers.routing import Candidate, candidates
 from providers.signals import attempt_ended
 
@@ -121,9 +122,9 @@ async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, spawning:
     async with Slot(spawning) as slot, aclosing(aichat.stream(_request(reply.plan, candidate), reply.stop)) as events:
         async for event in events:
             match event:
-                case aichat.Text(text):
+                case Text(text):
                     _append(reply, log, Event("text", text.replace("\0", "\ufffd")))
-                case aichat.Reasoning(text):
+                case Reasoning(text):
                     _append(reply, log, Event("reasoning", text.replace("\0", "\ufffd")))
                 case aichat.Finished():
                     return event

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import codecs
 import contextlib
 import os
 import resource
 import shutil
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from django.conf import settings
 
 from providers import config
 from providers.endings import Clock, Evidence
+from providers.output import Output, Reasoning, Text
 from providers.secrets import redact
 from providers.transcript import Transcript, Usage
 
@@ -33,11 +33,11 @@ KILL_AFTER_SECONDS = 2.0
 # A process that has ended while something else holds its pipes open.
 PIPES_AFTER_EXIT_SECONDS = 1.0
 STDERR_BYTES = 8 * 1024
-# How often the log is read while no text comes, and how much at once: what a pipe holds.
+# How often the log is read while no text comes, how often while it fills fast, and how much at once: what a pipe holds.
 LOG_SECONDS = 0.25
+LOG_BUSY_SECONDS = 0.005
+LOG_BUSY_BYTES = 4 * 1024
 LOG_BYTES = 64 * 1024
-# The server's own work comes first: a loop that waits for a processor holds up every stream, a starting child one.
-NICENESS = 5
 # Unread output above this stops the reading, and with it the child.
 PENDING_CHARACTERS = 256 * 1024
 LIMITS = (
@@ -86,20 +86,6 @@ class RequestSent:
     """The child is about to send its request: start-up is over. `ms` since the spawn."""
 
     ms: float
-
-
-@dataclass(frozen=True)
-class Text:
-    """A piece of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Reasoning:
-    """A piece of the model's thinking."""
-
-    text: str
 
 
 @dataclass(frozen=True)
@@ -276,7 +262,6 @@ class Child(asyncio.SubprocessProtocol):
         with contextlib.suppress(ProcessLookupError):
             for limit, value in LIMITS:
                 resource.prlimit(transport.get_pid(), limit, (value, value))
-            os.setpriority(os.PRIO_PROCESS, transport.get_pid(), NICENESS)
         self._loop.add_reader(self._log_fd, self._read_log)
         stdin: Any = transport.get_pipe_transport(0)
         stdin.write(self.request.prompt.encode(errors="replace"))
@@ -309,8 +294,9 @@ class Child(asyncio.SubprocessProtocol):
             self._closed("log")
         elif self.transcript.request_at is not None and self.exit_code is None:
             self._loop.remove_reader(self._log_fd)
-            # A provider that says much and no text must not fill the pipe, which would block the child.
-            self._log_timer = self._loop.call_later(0 if count == LOG_BYTES else LOG_SECONDS, self._read_log)
+            # A long prompt, or a provider that says much and no text, must not fill the pipe: that blocks the child.
+            busy = self.transcript.skipping or (count or 0) > LOG_BUSY_BYTES
+            self._log_timer = self._loop.call_later(LOG_BUSY_SECONDS if busy else LOG_SECONDS, self._read_log)
 
     def _drain_log(self) -> int | None:
         """Read what the log holds now and return how many bytes: 0 at its end, None where there are none yet.
@@ -329,7 +315,7 @@ class Child(asyncio.SubprocessProtocol):
             self._add([RequestSent((self.transcript.request_at - self._started) * 1000)])
         return len(data)
 
-    def _add(self, events: list[Event]) -> None:
+    def _add(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, (Text, Reasoning)):
                 self._progress()
@@ -505,120 +491,3 @@ class Child(asyncio.SubprocessProtocol):
             os.close(self._log_fd)
         LIVE.discard(self)
         self.gone.set()
-
-
-class Output:
-    """Turns stdout, in pieces of any size, into text and reasoning exactly as the model wrote them."""
-
-    def __init__(self, transcript: Transcript) -> None:
-        self._transcript = transcript
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._thinking = ThinkSplitter()
-        self._held_newline = ""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes. A newline at their end waits, since aichat itself may have written it."""
-        text = self._held_newline + self._decoder.decode(data)
-        self._held_newline = "\n" if text.endswith("\n") else ""
-        return self._thinking.feed(text.removesuffix(self._held_newline), self._transcript.reasoning_runs)
-
-    def finish(self, exit_code: int) -> list[Event]:
-        """Return what was held back.
-
-        aichat ends its output with a newline of its own after an error always, else where the text has none; a
-        signal leaves it no time for that.
-        """
-        tail = self._decoder.decode(b"", final=True)
-        genuine = exit_code < 0 or (exit_code == 0 and self._transcript.last_text.endswith("\n"))
-        if tail or genuine:
-            tail = self._held_newline + tail
-        runs = self._transcript.reasoning_runs
-        return self._thinking.feed(tail, runs) + self._thinking.finish()
-
-
-OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
-
-
-class ThinkSplitter:
-    """Separates reasoning from text, even where a tag is split over reads.
-
-    aichat writes `<think>\\n … \\n</think>\\n\\n` around reasoning, and the transcript counts these runs; a model's own
-    tags count as reasoning at the very start only. Any other tag is text.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = ""
-        self._runs = 0
-        self._inside = False
-        self._at_start = True
-        self._strip = ""
-
-    def feed(self, text: str, runs: int) -> list[Event]:
-        """Take more text; `runs` is the number of reasoning runs that the provider has begun by now."""
-        self._buffer += text
-        events: list[Event] = []
-        while (event := self._step(runs)) is not None:
-            if event.text:
-                events.append(event)
-        return events
-
-    def finish(self) -> list[Event]:
-        """Return what was held back as the possible start of a tag."""
-        rest, self._buffer = self._buffer, ""
-        if not rest or (self._strip and not rest.strip("\n")):
-            return []
-        return [Reasoning(rest) if self._inside else Text(rest)]
-
-    def _step(self, runs: int) -> Text | Reasoning | None:
-        """Return the next piece that is certain, or None where more input is needed."""
-        if not self._skip_newlines() or not self._buffer:
-            return None
-        if self._inside:
-            return self._leave()
-        if self._at_start or runs > self._runs:
-            return self._enter(only_here=self._at_start and runs <= self._runs)
-        return Text(self._take(len(self._buffer)))
-
-    def _enter(self, *, only_here: bool) -> Text | Reasoning | None:
-        at = 0 if only_here and not self._buffer.startswith(OPEN_TAG) else self._buffer.find(OPEN_TAG)
-        if at >= 0 and self._buffer.startswith(OPEN_TAG, at):
-            text = self._take(at)
-            self._take(len(OPEN_TAG))
-            self._inside, self._at_start, self._strip = True, False, "\n"
-            self._runs += 1
-            return Text(text)
-        if only_here and not OPEN_TAG.startswith(self._buffer):
-            self._at_start = False
-            return Text(self._take(len(self._buffer)))
-        if only_here:
-            return None
-        return self._take_all_but_partial(OPEN_TAG, Text)
-
-    def _leave(self) -> Text | Reasoning | None:
-        at = self._buffer.find(CLOSE_TAG)
-        if at < 0:
-            return self._take_all_but_partial("\n" + CLOSE_TAG, Reasoning)
-        reasoning = self._take(at).removesuffix("\n")
-        self._take(len(CLOSE_TAG))
-        self._inside, self._strip = False, "\n\n"
-        return Reasoning(reasoning)
-
-    def _take_all_but_partial(self, tag: str, kind: type[Text] | type[Reasoning]) -> Text | Reasoning | None:
-        """Take everything that cannot be the beginning of `tag`."""
-        held = next((n for n in range(len(tag) - 1, 0, -1) if self._buffer.endswith(tag[:n])), 0)
-        taken = self._take(len(self._buffer) - held)
-        return kind(taken) if taken else None
-
-    def _skip_newlines(self) -> bool:
-        """Drop the newlines that surround a tag; return False while more of them may come."""
-        while self._strip and self._buffer:
-            if self._buffer[0] == "\n":
-                self._take(1)
-                self._strip = self._strip[1:]
-            else:
-                self._strip = ""
-        return not self._strip or bool(self._buffer)
-
-    def _take(self, count: int) -> str:
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
-        return taken

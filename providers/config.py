@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -37,11 +38,18 @@ def write_config(target: Target) -> Path:
 
     It is named by the hash of its content and never changed, so that no running child sees a change.
     """
-    content = json.dumps(_config(target), indent=1)  # JSON is YAML
-    directory = root() / "config" / hashlib.sha256(content.encode()).hexdigest()[:24]
+    name, content = _named_config(target)
+    directory = root() / "config" / name
     if not directory.exists():
         _write_directory(directory, content)
     return directory
+
+
+# Asked for with every message; a site has a few dozen models.
+@functools.lru_cache(maxsize=256)
+def _named_config(target: Target) -> tuple[str, str]:
+    content = _yaml(_config(target))
+    return hashlib.sha256(content.encode()).hexdigest()[:24], content
 
 
 def write_session(messages: list[dict[str, Any]], target: Target, temperature: float | None) -> Path:
@@ -138,6 +146,8 @@ def _yaml(content: object) -> str:
 NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
+# Made once: a server does not outlive its data directory.
+@functools.cache
 def _private(directory: Path) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory

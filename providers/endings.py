@@ -219,6 +219,9 @@ def classify_status(status: int) -> Ending:
         return Ending.RATE_LIMITED
     if status in (408, 409, 425) or status >= 500:
         return Ending.PROVIDER_ERROR
+    if status == 413:
+        # This conversation is too large: nothing is wrong with the model's row.
+        return Ending.REJECTED
     return Ending.MISCONFIGURED
 
 

@@ -18,6 +18,7 @@ def find_key(variable: str) -> str:
 
 def redact(text: str) -> str:
     """Return `text` without any key that this site knows, or that looks like one."""
-    for key in settings.PROVIDER_KEYS.values():
+    # The longest first: one key may be the beginning of another.
+    for key in sorted(settings.PROVIDER_KEYS.values(), key=len, reverse=True):
         text = text.replace(key, MASK)
     return PATTERNS.sub(MASK, text)

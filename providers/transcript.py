@@ -46,10 +46,12 @@ class Transcript:
         self.error_text = ""
         # Runs of reasoning begun so far: each is one <think> that aichat itself wrote on stdout.
         self.reasoning_runs = 0
+        # The latest piece of either.
         self.last_text = ""
+        # Whether the log stands in the middle of a line that is not kept.
+        self.skipping = False
         self._reasoning_open = False
         self._buffer = bytearray()
-        self._skipping = False
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what was read from the log at `now` (monotonic seconds)."""
@@ -57,12 +59,12 @@ class Transcript:
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
-            if not self._skipping:
+            if not self.skipping:
                 self._line(line, now)
-            self._skipping = False
-        if self._skipping or self._is_request(self._buffer, now) or len(self._buffer) > LINE_BYTES:
+            self.skipping = False
+        if self.skipping or self._is_request(self._buffer, now) or len(self._buffer) > LINE_BYTES:
             # The prompt may be megabytes without a newline: never buffered.
-            self._skipping = True
+            self.skipping = True
             self._buffer.clear()
 
     def _is_request(self, line: bytes | bytearray, now: float) -> bool:
@@ -102,10 +104,11 @@ class Transcript:
             self.last_text = text
             self._reasoning_open = False
 
-    def _reasoning(self, text: object) -> None:
-        if isinstance(text, str) and text and not self._reasoning_open:
+    def _reasoning(self, text: object, *, or_empty: bool = False) -> None:
+        if isinstance(text, str) and (text or or_empty):
+            self.last_text = text
+            self.reasoning_runs += not self._reasoning_open
             self._reasoning_open = True
-            self.reasoning_runs += 1
 
     def _count(self, **tokens: int | None) -> None:
         """Merge counts into `usage`: providers report them in pieces, the latest word of each wins."""
@@ -125,7 +128,7 @@ def _openai(transcript: Transcript, data: dict[str, Any]) -> None:
             # The order in which aichat looks for it.
             transcript._reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
         if reason := choice.get("finish_reason"):
-            transcript.finish = OPENAI_FINISH.get(reason)
+            transcript.finish = OPENAI_FINISH.get(reason, transcript.finish)
     if usage := data.get("usage"):
         # Cached tokens are part of prompt_tokens, reasoning ones of completion_tokens.
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
@@ -148,7 +151,8 @@ def _claude(transcript: Transcript, data: dict[str, Any]) -> None:
         case "content_block_delta":
             delta = data.get("delta") or {}
             transcript._text(delta.get("text"))
-            transcript._reasoning(delta.get("thinking"))
+            # aichat opens its tag for an empty piece of thinking too, in this dialect alone.
+            transcript._reasoning(delta.get("thinking"), or_empty=True)
         case "content_block_stop":
             transcript._reasoning_open = False
         case "message_delta":
@@ -187,7 +191,8 @@ def _gemini(transcript: Transcript, data: dict[str, Any]) -> None:
         transcript._count(
             input=_fresh(prompt, cached),
             cache_read=cached,
-            output=(answer or 0) + (thoughts or 0) if answer is not None or thoughts is not None else None,
+            # Google leaves zeros out: at the end a missing count is one, before it nothing is known yet.
+            output=(answer or 0) + (thoughts or 0) if transcript.finish or answer or thoughts else None,
             reasoning=thoughts,
         )
 
@@ -205,11 +210,18 @@ DIALECTS: dict[bytes, Callable[[Transcript, dict[str, Any]], None]] = {
     b"claude": _claude,
     b"vertexai": _gemini,
 }
+# OpenAI's own, and what services that speak its dialect say instead. An unknown word proves nothing.
 OPENAI_FINISH = {
     "stop": Finish.NATURAL,
     "tool_calls": Finish.NATURAL,
     "function_call": Finish.NATURAL,
+    "eos": Finish.NATURAL,
+    "eos_token": Finish.NATURAL,
+    "end_turn": Finish.NATURAL,
+    "stop_sequence": Finish.NATURAL,
     "length": Finish.LENGTH,
+    "max_tokens": Finish.LENGTH,
+    "model_length": Finish.LENGTH,
     "content_filter": Finish.FILTER,
 }
 CLAUDE_FINISH = {

@@ -303,7 +303,7 @@ class Google(Dialect):
         return Usage(
             input=self.input - self.cache_read,
             cache_read=self.cache_read or None,
-            output=self.sent + self.thought or None,
+            output=self.sent + self.thought,
             reasoning=self.thought or None,
         )
 

@@ -154,7 +154,7 @@ async def test_requests_are_held_to_the_providers_rules(
 
 async def test_only_loopback_is_served() -> None:
     with pytest.raises(ValueError, match="loopback only"):
-        await Simulator().start("0.0.0.0")  # noqa: S104 - what it refuses
+        await Simulator().start("0.0.0.0")
 
 
 async def test_the_command_says_where_it_listens_and_ends_on_sigterm(simulator: Simulator) -> None:

@@ -1,6 +1,8 @@
 """What the transcript reads out of aichat's debug log. The lines were written by aichat 0.30.0."""
 
+import inspect
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -44,7 +46,9 @@ def openai_finish(reason):
 
 
 def claude_finish(reason, usage='{"output_tokens":10}'):
-    return f'{CLAUDE}{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{usage}}}'
+    return (
+        f'{CLAUDE}{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{usage}}}'
+    )
 
 
 def claude_delta(kind, name, text):
@@ -129,8 +133,8 @@ def test_the_pieces_make_no_difference(protocol):
 
 FINISHES = {
     openai_finish: {
-        Finish.NATURAL: ["stop", "tool_calls", "function_call"],
-        Finish.LENGTH: ["length"],
+        Finish.NATURAL: ["stop", "tool_calls", "function_call", "eos", "end_turn"],
+        Finish.LENGTH: ["length", "max_tokens", "model_length"],
         Finish.FILTER: ["content_filter"],
         None: ["", "something_new"],
     },
@@ -176,7 +180,10 @@ USAGE_ALONE = {
         google("", '{"promptTokenCount":7,"candidatesTokenCount":3}'),
         Usage(input=7, output=3),
     ),
-    "thoughts alone": (google("", '{"promptTokenCount":7,"thoughtsTokenCount":3}'), Usage(input=7, output=3, reasoning=3)),
+    "thoughts alone": (
+        google("", '{"promptTokenCount":7,"thoughtsTokenCount":3}'),
+        Usage(input=7, output=3, reasoning=3),
+    ),
     "a running total": (CLAUDE_START, Usage(input=60, cache_read=40, cache_write=25, output=1)),
     "no usage": (openai_text('{"content":"x"}'), None),
 }
@@ -276,12 +283,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 # The words that the parser looks for, on values of any shape.
-WORDS = (
-    "choices delta content reasoning_content reasoning finish_reason usage prompt_tokens prompt_tokens_details cached_tokens "
-    "completion_tokens completion_tokens_details error type code status message details reason candidates parts text "
-    "finishReason promptFeedback blockReason usageMetadata promptTokenCount cachedContentTokenCount candidatesTokenCount "
-    "thoughtsTokenCount thinking stop_reason input_tokens output_tokens"
-).split()
+WORDS = sorted(set(re.findall(r'"(\w+)"', inspect.getsource(inspect.getmodule(Transcript)))))
 EVENTS = ["message_start", "content_block_delta", "content_block_stop", "message_delta", "error"]
 near_misses = st.recursive(
     json_values | st.sampled_from(["stop", "STOP", *EVENTS]) | st.integers(0, 100),
@@ -292,7 +294,9 @@ near_misses = st.recursive(
 
 @given(data=near_misses, event=st.sampled_from(EVENTS))
 @example(data={"choices": None, "candidates": None, "usage": None}, event="error")
-@example(data={"choices": {"delta": 1}, "candidates": {"a": 1}, "usage": [1], "usageMetadata": "x"}, event="message_delta")
+@example(
+    data={"choices": {"delta": 1}, "candidates": {"a": 1}, "usage": [1], "usageMetadata": "x"}, event="message_delta"
+)
 @example(data={"choices": ["x"], "candidates": ["x"], "promptFeedback": "x", "delta": "x"}, event="content_block_delta")
 @example(data={"choices": [{"finish_reason": ["x"]}], "candidates": [{"finishReason": {}}]}, event="message_delta")
 @example(data={"candidates": [{"content": {"parts": [None, 1]}}], "delta": {"stop_reason": []}}, event="message_delta")
@@ -308,7 +312,7 @@ def test_no_shape_of_json_is_fatal(data, event):
         assert all(count is None or 0 <= count < 2**31 for count in counts)
 
 
-@given(junk=st.binary(max_size=200), start=st.sampled_from(["", AT, OPENAI, CLAUDE, GOOGLE, REFUSED, REFUSED + "9" * 5_000]))
+@given(junk=st.binary(max_size=200), start=st.sampled_from(["", AT, OPENAI, CLAUDE, GOOGLE, REFUSED]))
 @example(junk=b"[" * 100_000, start=OPENAI)
 @example(junk=b"9" * 5_000, start=OPENAI)
 @example(junk=b", data: {}\n", start=REFUSED + "9" * 5_000)

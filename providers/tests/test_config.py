@@ -1,0 +1,121 @@
+"""The files that a child reads: what stands in them, who may read them, and that none is changed or left."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from providers.config import Target, body_patch, home, sweep_sessions, write_config, write_session
+
+TARGET = Target("openai-compatible", "http://127.0.0.1:1/v1", "m/1:free")
+USAGE = {"stream_options": {"include_usage": True}}
+REPORTS_USAGE = {"patch": {"chat_completions": {".*": {"body": USAGE}}}}
+
+
+@pytest.fixture(autouse=True)
+def directory(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    return tmp_path / "aichat"
+
+
+def written(target):
+    return json.loads((write_config(target) / "config.yaml").read_text())
+
+
+def test_nothing_is_saved_compressed_or_called():
+    settings = written(TARGET)
+    del settings["clients"]
+    assert settings == {
+        "model": "p:m/1:free",
+        "temperature": 0.7,
+        "stream": True,
+        "save": False,
+        "save_session": False,
+        "compress_threshold": 0,
+        "function_calling": False,
+    }
+
+
+CLIENTS = {
+    "openai": (Target("openai", "", "m"), {"models": [{"name": "m"}]} | REPORTS_USAGE),
+    "openai-compatible": (
+        TARGET,
+        {"api_base": "http://127.0.0.1:1/v1", "models": [{"name": "m/1:free"}]} | REPORTS_USAGE,
+    ),
+    "gemini": (Target("gemini", "", "m", max_output=99), {"models": [{"name": "m"}]}),
+    "claude": (
+        Target("claude", "", "m"),
+        {"models": [{"name": "m", "max_output_tokens": 4096, "require_max_tokens": True}]},
+    ),
+    "claude, with a limit of its own": (
+        Target("claude", "", "m", max_output=99),
+        {"models": [{"name": "m", "max_output_tokens": 99, "require_max_tokens": True}]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("target", "client"), CLIENTS.values(), ids=CLIENTS)
+def test_there_is_one_client_and_no_key(target, client):
+    assert written(target)["clients"] == [{"type": target.kind, "name": "p"} | client]
+
+
+PATCHES = {
+    "openai": USAGE | {"max_completion_tokens": 7},
+    "openai-compatible": USAGE | {"max_tokens": 7},
+    "claude": {"max_tokens": 7},
+    "gemini": {"generationConfig": {"maxOutputTokens": 7}},
+}
+
+
+@pytest.mark.parametrize("kind", PATCHES)
+def test_a_limit_of_one_message_replaces_the_patch_of_the_body(kind):
+    target = Target(kind, "", "m")
+    assert json.loads(body_patch(target, 7)) == {".*": {"body": PATCHES[kind]}}
+    assert body_patch(target, None) == ""
+
+
+def test_equal_targets_share_a_directory_that_never_changes():
+    file = write_config(TARGET) / "config.yaml"
+    before = file.stat()
+    assert write_config(Target(TARGET.kind, TARGET.api_base, TARGET.model)) == file.parent
+    assert file.stat() == before
+    assert write_config(Target(TARGET.kind, TARGET.api_base, "other")) != file.parent
+
+
+def test_many_writers_at_once_leave_one_directory(directory):
+    with ThreadPoolExecutor(8) as pool:
+        (path,) = set(pool.map(write_config, [TARGET] * 64))
+    assert list((directory / "config").iterdir()) == [path]
+    assert [file.name for file in path.iterdir()] == ["config.yaml"]
+
+
+def test_only_the_owner_may_look(directory):
+    session = write_session([], TARGET, None)
+    for path in (write_config(TARGET), home(), session.parent, session):
+        assert path.stat().st_mode & 0o77 == 0
+
+
+def test_a_history_has_a_file_of_its_own():
+    turns = [{"role": "user", "content": "é漢😀\x7f\x85\u2028\ufeff\ud800"}]
+    one, two = write_session(turns, TARGET, 0.25), write_session([], TARGET, None)
+    assert one != two
+    assert json.loads(one.read_text()) == {
+        "model": "p:m/1:free",
+        "temperature": 0.25,
+        "save_session": False,
+        "messages": [{"role": "user", "content": "é漢😀\x7f\x85\u2028\ufeff?"}],
+    }
+    assert json.loads(two.read_text())["temperature"] == 0.7
+
+
+def test_what_a_killed_server_left_is_swept_and_nothing_else(directory):
+    left = write_session([], TARGET, None)
+    config = write_config(TARGET) / "config.yaml"
+    sweep_sessions()
+    assert not left.exists()
+    assert config.exists()
+
+
+def test_there_is_something_to_sweep_only_after_a_first_reply(directory):
+    sweep_sessions()
+    assert list((directory / "sessions").iterdir()) == []
