@@ -104,5 +104,5 @@ def introduce(providers: list[ProviderGroup]) -> list[str]:
     else:
         sentences = [f"{first.name} answers here."]
     if others:
-        sentences.append(f"When it cannot, {' or '.join(other.name for other in others)} takes over.")
+        sentences.append(f"You can also choose {' or '.join(other.name for other in others)}.")
     return sentences

@@ -255,7 +255,7 @@ def test_the_picker_offers_what_can_be_asked(client, settings):
     values = [attributes["value"] for tag, attributes in page.tags if tag == "option"]
     assert [value for value in values if ":" in value] == ["first:c", "second:a"]
     assert "First answers here." in html
-    assert "When it cannot, Second takes over." in html
+    assert "You can also choose Second." in html
     assert "sk-canary" not in html
 
 
