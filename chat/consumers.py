@@ -40,6 +40,7 @@ class ChatConsumer(AsyncConsumer):
         self.senders: dict[UUID, asyncio.Task[None]] = {}
         # The replies that this socket asked for.
         self.asked: set[UUID] = set()
+        self.has_left = False
         self.group = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -87,7 +88,13 @@ class ChatConsumer(AsyncConsumer):
         OPEN_SOCKETS[visitor.username] or OPEN_SOCKETS.pop(visitor.username)
         for sender in self.senders.values():
             sender.cancel()
-        if not visitor.can_return or settings.CHAT_ON_CLOSE == "stop":
+        self.has_left = True
+        self._stop_asked()
+
+    def _stop_asked(self) -> None:
+        """Stop what this socket asked for, where nobody can come back for it, or where a setting says so."""
+        assert self.visitor is not None
+        if not self.visitor.can_return or settings.CHAT_ON_CLOSE == "stop":
             for reply_id in self.asked:
                 self.runner.stop(reply_id)
 
@@ -110,7 +117,8 @@ class ChatConsumer(AsyncConsumer):
             await self._error("The server is restarting. Send the message again in a moment.", "restarting", client_id)
         except Exception:
             logger.exception("a frame failed")
-            await self._error("Something went wrong here. The message was not taken.", "server_error", client_id)
+            # The page comes back with a `hello`, and its messages with their client ids.
+            await self._close(CloseCode.FAILED, "Something went wrong here.")
 
     async def _join(self) -> None:
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
@@ -124,15 +132,19 @@ class ChatConsumer(AsyncConsumer):
         assert self.visitor is not None
         if isinstance(frame, protocol.Start):
             input_policy.check(frame.message)
-        posted = await self.runner.accept(self.visitor, self.session, frame)
+        posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
         reply = posted.reply
-        self.asked.add(reply.id)
         await self._send(started_of(reply, posted.user_message_id, frame.client_id))
         if posted.title:
             await self._send(protocol.Title(self.session, posted.title))
         self._follow(reply.id, 0)
         if not posted.repeated:
             await self._tell_others(reply, posted.user_message_id, posted.title)
+
+    def _on_stored(self, reply_id: UUID) -> None:
+        self.asked.add(reply_id)
+        if self.has_left:
+            self._stop_asked()
 
     async def _tell_others(self, reply: Message, user_message_id: UUID | None, title: str) -> None:
         event = {
@@ -200,6 +212,7 @@ class ChatConsumer(AsyncConsumer):
                     await self._send(frame)
         except Exception:
             logger.exception("sending reply %s failed", reply_id)
+            await self._close(CloseCode.FAILED, "Something went wrong here.")
         finally:
             if self.senders.get(reply_id) is asyncio.current_task():
                 del self.senders[reply_id]

@@ -32,6 +32,7 @@ class Line(NamedTuple):
     role: str
     text: str
     state: str
+    continues: bool
 
 
 def lines_of(conversation_id: UUID) -> list[Line]:
@@ -44,12 +45,20 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
     """Return everything above `reply`, of the conversation's `lines`.
 
     Failed answers without text are left out, so neighbours may have the same role, which some providers refuse:
-    they are joined.
+    they are joined; an answer and its continuation without a seam.
     """
-    said = [(line.role, line.text) for line in _path_to(reply, lines) if line.text]
-    if reply.continues:
-        said.append((Role.USER.value, CONTINUE_PROMPT))
-    turns = list(_joined(said))
+    turns: list[Turn] = []
+    for line in _path_to(reply, lines):
+        if not line.text:
+            continue
+        if turns and turns[-1].role == line.role:
+            seam = "" if line.continues else "\n\n"
+            turns[-1] = Turn(line.role, f"{turns[-1].text}{seam}{line.text}")
+        else:
+            turns.append(Turn(line.role, line.text))
+    if turns[-1].role == Role.ASSISTANT:
+        # Only a continued answer comes right after another, and only where that has said something.
+        turns.append(Turn(Role.USER.value, CONTINUE_PROMPT))
     return Branch(tuple(turns[:-1]), turns[-1].text)
 
 
@@ -60,16 +69,3 @@ def _path_to(reply: Message, lines: Iterable[Line]) -> list[Line]:
         path.append(by_id[at])
         at = path[-1].parent_id
     return path[::-1]
-
-
-def _joined(said: Iterable[tuple[str, str]]) -> Iterable[Turn]:
-    last: Turn | None = None
-    for role, text in said:
-        if last and last.role == role:
-            last = Turn(role, f"{last.text}\n\n{text}")
-        else:
-            if last:
-                yield last
-            last = Turn(role, text)
-    if last:
-        yield last

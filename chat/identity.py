@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from channels.auth import AuthMiddleware
@@ -17,7 +16,7 @@ from channels.sessions import CookieMiddleware, SessionMiddleware
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, parse_cookie
 
 GUEST_COOKIE = "sasha_guest"
 GUEST_COOKIE_SECONDS = 365 * 24 * 3600
@@ -48,15 +47,14 @@ class GuestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        token = _guest_token(request.COOKIES)
-        fresh = settings.LOCAL_MODE and token is None
-        request.guest_token = uuid.uuid4().hex if fresh else token  # type: ignore[attr-defined]
+        if not settings.LOCAL_MODE:
+            return self.get_response(request)
+        token = _guest_token(request.COOKIES) or uuid.uuid4().hex
+        request.guest_token = token  # type: ignore[attr-defined]
         response = self.get_response(request)
-        if fresh:
-            value = signing.dumps(request.guest_token, salt=SALT)  # type: ignore[attr-defined]
-            response.set_cookie(
-                GUEST_COOKIE, value, max_age=GUEST_COOKIE_SECONDS, httponly=True, samesite="Lax", path="/"
-            )
+        # With every page, so that the year begins anew.
+        value = signing.dumps(token, salt=SALT)
+        response.set_cookie(GUEST_COOKIE, value, max_age=GUEST_COOKIE_SECONDS, httponly=True, samesite="Lax")
         return response
 
 
@@ -103,12 +101,7 @@ async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def _cookies(headers: dict[bytes, bytes]) -> dict[str, str]:
-    try:
-        return {
-            name: morsel.value for name, morsel in SimpleCookie(headers.get(b"cookie", b"").decode("latin1")).items()
-        }
-    except CookieError:
-        return {}
+    return parse_cookie(headers.get(b"cookie", b"").decode("latin1"))
 
 
 def _guest(cookies: dict[str, str]) -> Visitor | None:

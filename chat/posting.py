@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -148,19 +149,24 @@ class Draft:
 
     def _store(self, reply: Message, *before: Message) -> Plan | None:
         """Store the messages, the reply as the new end of the branch; return its plan where it may begin at once."""
-        waits = any(line.state != State.ENDED for line in self.lines)
+        waits = sum(line.state != State.ENDED for line in self.lines)
+        if waits > settings.CHAT_WAITING_PER_CONVERSATION:
+            raise BadFrame("too_many", f"{waits} messages of this conversation wait for their answers already.")
         reply.conversation = self.conversation
         reply.role = Role.ASSISTANT
         reply.state = State.QUEUED if waits else State.RUNNING
         reply.owner, reply.epoch = self.replica, 1
         reply.started_at = None if waits else timezone.now()
+        said = [Line(*(getattr(message, name) for name in Line._fields)) for message in before]
+        plan = None if waits else plan_for(reply, [*self.lines, *said])
+        if plan and plan.candidates:
+            reply.provider, reply.model = plan.candidates[0].provider, plan.candidates[0].model
         # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
         self.conversation.current_leaf_id = reply.id
         self.conversation.save()
         Message.objects.bulk_create([*before, reply])
         reply_started.send(Message, reply=reply)
-        said = [Line(message.id, message.parent_id, message.role, message.text, message.state) for message in before]
-        return None if waits else plan_for(reply, [*self.lines, *said])
+        return plan
 
 
 def title_from(message: str) -> str:

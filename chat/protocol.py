@@ -31,6 +31,7 @@ class CloseCode:
     SLOW_READER = 4408
     REPLACED = 4409
     TOO_MANY = 4429
+    FAILED = 4500
     RESTARTING = 1012
 
 
@@ -50,10 +51,17 @@ class BadFrame(Exception):
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a message may set for its own answer; None leaves the conversation's value."""
+    """What a message may set for its own answer: the temperature from 0 to 2, and at most so many tokens."""
 
     temperature: float | None = None
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        # What no provider takes would only count against its health.
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise BadFrame("bad_frame", "The temperature is between 0 and 2.")
+        if self.max_tokens == 0:
+            raise BadFrame("bad_frame", "The field 'maxTokens' is at least 1.")
 
 
 @dataclass(frozen=True)
@@ -289,11 +297,11 @@ class Usage:
 class Metadata:
     """What is known about a reply that has ended. `duration` and `firstTokenMs` are milliseconds since it was sent."""
 
-    duration: int
     chunks: int
     total_chars: int
     ending: str
     attempts: int
+    duration: int | None = None
     exit_code: int | None = None
     provider: str | None = None
     model: str | None = None

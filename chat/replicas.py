@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from chat.models import Message, Replica, State
@@ -28,19 +29,15 @@ def new_name() -> str:
 
 def register(name: str) -> None:
     """Begin to live."""
-    now = timezone.now()
-    Replica.objects.create(name=name, started_at=now, heartbeat_at=now)
+    Replica.objects.create(name=name, started_at=Now(), heartbeat_at=Now())
 
 
 def beat(name: str) -> int:
     """Say that this replica lives, end the replies of those that do not, and return how many that were."""
-    Replica.objects.filter(pk=name).update(heartbeat_at=timezone.now())
+    if not Replica.objects.filter(pk=name).update(heartbeat_at=Now()):
+        # Paused for so long that another replica has taken it for dead; its replies are gone, its life goes on.
+        register(name)
     return interrupt_orphans()
-
-
-def start_draining(name: str) -> None:
-    """Say that this replica takes no new replies."""
-    Replica.objects.filter(pk=name).update(draining=True)
 
 
 def leave(name: str) -> None:
@@ -48,17 +45,17 @@ def leave(name: str) -> None:
     Replica.objects.filter(pk=name).delete()
 
 
-@transaction.atomic
 def interrupt_orphans() -> int:
     """End every unfinished reply whose owner is dead or gone, with what it had. Safe to do twice, from anywhere."""
-    Replica.objects.filter(heartbeat_at__lt=timezone.now() - DEAD_AFTER).delete()
+    # By the database's clock: those of several machines never agree.
+    Replica.objects.filter(heartbeat_at__lt=Now() - DEAD_AFTER).delete()
     unfinished = Message.objects.exclude(state=State.ENDED)
-    orphans = unfinished.exclude(owner__in=Replica.objects.values("pk")).values_list("id", "epoch", "created_at")
+    orphans = unfinished.exclude(owner__in=Replica.objects.values("pk")).values_list("id", "epoch")
     return sum(_interrupt(*orphan) for orphan in orphans)
 
 
-def _interrupt(pk: UUID, epoch: int, created_at: datetime) -> int:
-    now = timezone.now()
+@transaction.atomic
+def _interrupt(pk: UUID, epoch: int) -> int:
     # The epoch decides who wins where two replicas, or a late owner, come to the same row.
     taken = Message.objects.filter(pk=pk, epoch=epoch).exclude(state=State.ENDED).update(
         state=State.ENDED,
@@ -66,8 +63,7 @@ def _interrupt(pk: UUID, epoch: int, created_at: datetime) -> int:
         evidence="owner gone",
         error=Ending.INTERRUPTED.sentence,
         epoch=epoch + 1,
-        ended_at=now,
-        duration_ms=round((now - created_at).total_seconds() * 1000),
+        ended_at=timezone.now(),
     )  # fmt: skip
     if taken:
         reply_ended.send(Message, reply=Message.objects.get(pk=pk))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from asyncio import Semaphore
+from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from chat.database import db
@@ -27,6 +28,11 @@ from providers.signals import attempt_ended
 
 logger = logging.getLogger(__name__)
 
+# A message that takes longer from its socket to its provider is slow for a reason that no other shares.
+LONGEST_START_SECONDS = 1.0
+STORE_AGAIN_SECONDS = 0.5
+UNSTORABLE = "ending that the database refuses"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,12 +45,37 @@ class Plan:
     max_tokens: int | None = None
 
 
+class Slot:
+    """One of the few places for a message on its way from the socket to the provider; freed as early as possible.
+
+    More of them at once would only hold each other up: all of that way is processor time.
+    """
+
+    def __init__(self, semaphore: Semaphore) -> None:
+        self._semaphore = semaphore
+        self._timer: TimerHandle | None = None
+
+    async def acquire(self) -> None:
+        """Wait for a place, unless this one has it already. It is lost after LONGEST_START_SECONDS."""
+        if self._timer is None:
+            await self._semaphore.acquire()
+            self._timer = get_running_loop().call_later(LONGEST_START_SECONDS, self.free)
+
+    def free(self) -> None:
+        """Give the place to the next."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+            self._semaphore.release()
+
+
 @dataclass(eq=False)
 class Reply:
     """A reply on its way, in its owner's memory; the row follows by checkpoints."""
 
     id: uuid.UUID
     conversation_id: uuid.UUID
+    slot: Slot
     plan: Plan | None = None
     epoch: int = 1
     received_at: float = field(default_factory=time.monotonic)
@@ -58,45 +89,38 @@ class Reply:
     attempts: int = 0
     first_token_ms: int | None = None
     candidate: Candidate | None = None
-    # Somebody else has taken the reply over: nothing of ours is written any more.
-    lost: bool = False
+    # Since when only a place is missing; None while its turn has not come.
+    ready_at: float | None = None
 
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the message arrived."""
         return round((time.monotonic() - self.received_at) * 1000)
 
 
-class Slot:
-    """One of the few places for a process that is starting up; freed once, as early as possible."""
-
-    def __init__(self, semaphore: Semaphore) -> None:
-        self._semaphore = semaphore
-        self._held = False
-
-    async def __aenter__(self) -> Slot:
-        await self._semaphore.acquire()
-        self._held = True
-        return self
-
-    def free(self) -> None:
-        """Give the place to the next."""
-        if self._held:
-            self._held = False
-            self._semaphore.release()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.free()
-
-
-async def answer(reply: Reply, log: StreamLog, spawning: Semaphore) -> None:
+async def answer(reply: Reply, log: StreamLog) -> None:
     """Answer a message, from the plan to the stored ending. The caller has opened the log, and finishes it."""
-    finished = await _ask(reply, log, spawning)
+    finished = await _ask(reply, log)
     verdict = decide(finished.evidence)
     _log_failure(reply, verdict, finished)
-    await db(store_ending, reply, verdict, finished)
+    await store(reply, verdict, finished)
 
 
-async def _ask(reply: Reply, log: StreamLog, spawning: Semaphore) -> aichat.Finished:
+async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> None:
+    """Store the ending, however long the database is away: without it the conversation could never go on."""
+    while True:
+        try:
+            return await db(store_ending, reply, verdict, finished)
+        except (DataError, IntegrityError):
+            if verdict.evidence == UNSTORABLE:
+                raise
+            logger.exception("the ending of reply %s cannot be stored as it is", reply.id)
+            verdict, finished = Verdict(Ending.CRASHED, UNSTORABLE), aichat.Finished(Evidence())
+        except Error:
+            logger.exception("the ending of reply %s is not stored yet", reply.id)
+            await sleep(STORE_AGAIN_SECONDS)
+
+
+async def _ask(reply: Reply, log: StreamLog) -> aichat.Finished:
     plan = reply.plan
     if plan is None or reply.stop.reason:
         return aichat.Finished(_not_begun(reply.stop.reason))
@@ -105,7 +129,7 @@ async def _ask(reply: Reply, log: StreamLog, spawning: Semaphore) -> aichat.Fini
     candidate = plan.candidates[0]
     if plan.requested_model and str(candidate) != plan.requested_model:
         _notice_fallback(reply, log, plan.requested_model, candidate)
-    return await _attempt(reply, log, candidate, spawning)
+    return await _attempt(reply, log, candidate)
 
 
 def _not_begun(reason: aichat.Reason | None) -> Evidence:
@@ -114,12 +138,15 @@ def _not_begun(reason: aichat.Reason | None) -> Evidence:
     return Evidence(stopped=reason == "stopped", interrupted=reason != "stopped")
 
 
-async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, spawning: Semaphore) -> aichat.Finished:
+async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate) -> aichat.Finished:
     """Run one process to its end, its text into the log."""
     assert reply.plan is not None
+    await reply.slot.acquire()
+    if reply.stop.reason:
+        return aichat.Finished(_not_begun(reply.stop.reason))
     reply.candidate = candidate
     reply.attempts += 1
-    async with Slot(spawning) as slot, aclosing(aichat.stream(_request(reply.plan, candidate), reply.stop)) as events:
+    async with aclosing(aichat.stream(_request(reply.plan, candidate), reply.stop)) as events:
         async for event in events:
             match event:
                 case Text(text):
@@ -129,7 +156,7 @@ async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, spawning:
                 case aichat.Finished():
                     return event
             # Whatever came first: start-up is over, the next may begin.
-            slot.free()
+            reply.slot.free()
     raise AssertionError("a stream ends with Finished")
 
 
@@ -208,11 +235,14 @@ def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
     Raises Message.DoesNotExist where the reply is no longer ours, or gone.
     """
     reply = Message.objects.select_for_update().get(pk=reply_id, epoch=epoch, state=State.QUEUED)
-    siblings = Message.objects.filter(conversation=reply.conversation_id).exclude(state=State.ENDED)
-    if siblings.filter(created_at__lt=reply.created_at).exists():
+    others = Message.objects.filter(conversation=reply.conversation_id).exclude(pk=reply_id)
+    earlier = Q(state=State.QUEUED, created_at__lt=reply.created_at)
+    if others.filter(earlier | Q(state=State.RUNNING)).exists():
         return None
-    Message.objects.filter(pk=reply_id).update(state=State.RUNNING, started_at=timezone.now())
-    return plan_for(reply, lines_of(reply.conversation_id))
+    plan = plan_for(reply, lines_of(reply.conversation_id))
+    first = {"provider": plan.candidates[0].provider, "model": plan.candidates[0].model} if plan.candidates else {}
+    Message.objects.filter(pk=reply_id).update(state=State.RUNNING, started_at=timezone.now(), **first)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -226,6 +256,9 @@ class Snapshot:
     text: str = ""
     reasoning: str = ""
     notices: Sequence[dict[str, str | int]] = ()
+    chunks: int = 0
+    attempts: int = 0
+    first_token_ms: int | None = None
 
 
 def snapshot(reply: Reply) -> Snapshot:
@@ -240,6 +273,9 @@ def snapshot(reply: Reply) -> Snapshot:
         text="".join(reply.text),
         reasoning="".join(reply.reasoning),
         notices=tuple(reply.notices),
+        chunks=reply.chunks,
+        attempts=reply.attempts,
+        first_token_ms=reply.first_token_ms,
     )
 
 
@@ -252,14 +288,15 @@ class Checkpoint:
 
 
 CHECKPOINT = f"""
-    UPDATE {Message._meta.db_table} SET text = %s, reasoning = %s, notices = %s, last_seq = %s
+    UPDATE {Message._meta.db_table} 
+    SET text = %s, reasoning = %s, notices = %s, last_seq = %s, chunks = %s, attempts = %s, first_token_ms = %s
     WHERE id = %s AND epoch = %s AND state = '{State.RUNNING.value}'
 """  # noqa: S608 (names from our own model)
 
 
 @transaction.atomic
 def checkpoint(snapshots: Sequence[Snapshot]) -> Checkpoint:
-    """Write what has changed of the unfinished replies, in one statement, and read what others want of them."""
+    """Write what has changed of the unfinished replies, in one go, and read what others want of them."""
     if changed := [_checkpoint_row(taken) for taken in snapshots if taken.changed]:
         with connection.cursor() as cursor:
             cursor.executemany(CHECKPOINT, changed)
@@ -277,8 +314,9 @@ def _checkpoint_row(taken: Snapshot) -> tuple[Any, ...]:
         column: Any = Message._meta.get_field(name)
         return column.get_db_prep_save(value, connection)
 
+    numbers = (taken.last_seq, taken.chunks, taken.attempts, taken.first_token_ms)
     notices = prepared("notices", list(taken.notices))
-    return taken.text, taken.reasoning, notices, taken.last_seq, prepared("id", taken.id), taken.epoch
+    return taken.text, taken.reasoning, notices, *numbers, prepared("id", taken.id), taken.epoch
 
 
 @transaction.atomic
@@ -305,7 +343,6 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         exit_code=finished.evidence.exit_code,
         **{f"{name}_tokens": count for name, count in usage.items()},
     )  # fmt: skip
-    reply.lost = not written
     if reply.candidate:
         attempt_ended.send(Reply, reply_id=reply.id, candidate=reply.candidate, verdict=verdict, finished=finished)
     if written and reply_ended.has_listeners(Message):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,8 @@ from chat.database import db
 from chat.identity import Visitor
 from chat.models import Message
 from chat.posting import Posted, PostingFrame, post
-from chat.replies import Reply
+from chat.protocol import BadFrame
+from chat.replies import Reply, Slot
 from chat.streamlog import MemoryStreamLog, StreamLog
 from providers.aichat import Finished, Reason
 from providers.endings import Ending, Evidence, Verdict
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 0.25
 # How often a reply looks whether another replica's reply before it has ended.
 CLAIM_SECONDS = 0.5
+# Time for the last endings when the server stops; a database that is away longer finds them interrupted later.
+LONGEST_ENDING_SECONDS = 10.0
 
 
 class Draining(Exception):
@@ -47,7 +51,8 @@ class Runner:
         self._begun: dict[UUID, Reply] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
-        self._spawning = asyncio.Semaphore(settings.CHAT_SPAWNS_IN_FLIGHT)
+        self._starting = asyncio.Semaphore(settings.CHAT_STARTS_IN_FLIGHT)
+        self._positions: dict[UUID, int] = {}
         self._moved = asyncio.Event()
 
     async def start(self) -> None:
@@ -61,29 +66,46 @@ class Runner:
 
     # --- Coming in ----------------------------------------------------------------------------------------------------
 
-    async def accept(self, visitor: Visitor, session: str, frame: PostingFrame) -> Posted:
+    async def accept(
+        self, visitor: Visitor, session: str, frame: PostingFrame, on_stored: Callable[[UUID], None]
+    ) -> Posted:
         """Store what a person sent and take on its reply. Raises BadFrame and Draining.
 
-        Shielded: a socket that closes in between must not leave a stored reply that nobody answers.
+        Shielded: a socket that closes in between must not leave a stored reply that nobody answers. `on_stored` is
+        called with the id of a new reply even then.
         """
-        if self.draining:
-            raise Draining
-        received_at = time.monotonic()
-        task = asyncio.create_task(self._accept(visitor, session, frame, received_at))
+        if len(self._waiting) >= settings.CHAT_WAITING:
+            raise BadFrame("too_many", "Too many messages wait for their answers already. Try again later.")
+        task = asyncio.create_task(self._accept(visitor, session, frame, on_stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _accept(self, visitor: Visitor, session: str, frame: PostingFrame, received_at: float) -> Posted:
-        posted = await db(post, visitor, session, frame, self.replica)
-        if not posted.repeated:
-            row = posted.reply
-            self.submit(Reply(row.id, row.conversation_id, posted.plan, row.epoch, received_at))
+    async def _accept(
+        self, visitor: Visitor, session: str, frame: PostingFrame, on_stored: Callable[[UUID], None]
+    ) -> Posted:
+        received_at = time.monotonic()
+        slot = Slot(self._starting)
+        await slot.acquire()
+        try:
+            if self.draining:
+                raise Draining
+            posted = await db(post, visitor, session, frame, self.replica)
+            if not posted.repeated:
+                row = posted.reply
+                self.submit(Reply(row.id, row.conversation_id, slot, posted.plan, row.epoch, received_at))
+                on_stored(row.id)
+        finally:
+            if not any(reply.slot is slot for reply in self._begun.values()):
+                slot.free()
         return posted
 
     def submit(self, reply: Reply) -> None:
         """Take a stored reply; it begins as soon as its conversation and a place are free."""
         self.log.open(reply.id)
+        if self.draining:
+            # Stored while the server was asked to stop.
+            reply.stop.request("interrupted")
         self._waiting.append(reply)
         self._advance()
 
@@ -103,27 +125,24 @@ class Runner:
     async def positions(self, reply_id: UUID) -> AsyncIterator[int]:
         """Yield the reply's place in line, from 1, at first and whenever it changes, until it begins."""
         last = 0
-        while position := self._position(reply_id):
+        while position := self._positions.get(reply_id):
             if position != last:
                 yield position
                 last = position
             await self._moved.wait()
 
-    def _position(self, reply_id: UUID) -> int:
-        reply = next((r for r in self._waiting if r.id == reply_id), None)
-        if reply is None:
-            return 0
-        ahead = self._waiting[: self._waiting.index(reply)]
-        if self._is_busy(reply.conversation_id):
-            return 1 + sum(r.conversation_id == reply.conversation_id for r in ahead)
-        return 1 + len(ahead)
-
-    def _is_busy(self, conversation_id: UUID) -> bool:
-        return any(reply.conversation_id == conversation_id for reply in self._begun.values())
+    def _count_positions(self) -> dict[UUID, int]:
+        """Return the place of every waiting reply: in its conversation's line where that is busy, else in that of all."""
+        busy = Counter(reply.conversation_id for reply in self._begun.values())
+        positions = {}
+        for at, reply in enumerate(self._waiting, start=1):
+            positions[reply.id] = busy[reply.conversation_id] or at
+            busy[reply.conversation_id] += 1
+        return positions
 
     def _advance(self) -> None:
         """Begin what can begin, in order of arrival, one per conversation."""
-        before = len(self._waiting)
+        before = self._positions
         held: set[UUID] = {reply.conversation_id for reply in self._begun.values()}
         for reply in list(self._waiting):
             # A stopped one needs no place: it only stores its ending.
@@ -131,7 +150,8 @@ class Runner:
             if free or reply.stop.reason:
                 self._begin(reply)
             held.add(reply.conversation_id)
-        if len(self._waiting) != before:
+        self._positions = self._count_positions()
+        if self._positions != before:
             self._moved.set()
             self._moved = asyncio.Event()
 
@@ -148,13 +168,14 @@ class Runner:
         try:
             if reply.plan is None and not reply.stop.reason:
                 reply.plan = await self._claim(reply)
-            await replies.answer(reply, self.log, self._spawning)
+            await replies.answer(reply, self.log)
         except Message.DoesNotExist:
-            reply.lost = True
+            logger.warning("reply %s was taken over, or deleted, before its turn", reply.id)
         except Exception:
             logger.exception("reply %s failed in the server itself", reply.id)
-            await self._give_up(reply, Verdict(Ending.CRASHED, "error in the server"))
+            await replies.store(reply, Verdict(Ending.CRASHED, "error in the server"), Finished(Evidence()))
         finally:
+            reply.slot.free()
             self.log.finish(reply.id)
             del self._begun[reply.id]
             self._advance()
@@ -166,12 +187,6 @@ class Runner:
                 return plan
             await asyncio.sleep(CLAIM_SECONDS)
         return None
-
-    async def _give_up(self, reply: Reply, verdict: Verdict) -> None:
-        try:
-            await db(replies.store_ending, reply, verdict, Finished(Evidence()))
-        except Exception:
-            logger.exception("the ending of reply %s could not be stored", reply.id)
 
     # --- Watching -----------------------------------------------------------------------------------------------------
 
@@ -202,16 +217,18 @@ class Runner:
                 continue
             reply.saved_seq = snapshot.last_seq
             if snapshot.id in seen.lost:
-                reply.lost = True
                 self.stop(reply.id, "interrupted")
             elif snapshot.id in seen.stop_requested:
                 self.stop(reply.id)
 
     def _refuse_stale(self) -> None:
         """End what has waited too long for a place; a turn in one's own conversation may take as long as it takes."""
-        oldest = time.monotonic() - settings.CHAT_QUEUE_SECONDS
+        now = time.monotonic()
+        busy = {reply.conversation_id for reply in self._begun.values()}
         for reply in list(self._waiting):
-            if reply.received_at < oldest and not self._is_busy(reply.conversation_id):
+            reply.ready_at = None if reply.conversation_id in busy else reply.ready_at or now
+            busy.add(reply.conversation_id)
+            if reply.ready_at and now - reply.ready_at > settings.CHAT_QUEUE_SECONDS:
                 reply.stop.request("no_place")
         self._advance()
 
@@ -220,18 +237,18 @@ class Runner:
     async def drain(self, grace: float) -> None:
         """Take nothing new, give what runs `grace` seconds, end the rest as interrupted, and leave."""
         self.draining = True
-        await db(replicas.start_draining, self.replica)
         for reply in list(self._waiting):
             self.stop(reply.id, "interrupted")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         for reply in list(self._begun.values()):
             self.stop(reply.id, "interrupted")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LONGEST_ENDING_SECONDS)
+        left = [*self._loops, *self._tasks]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await db(replicas.leave, self.replica)
 
 

@@ -1,4 +1,4 @@
-"""What the conversation tells whoever listens. Each is sent inside the transaction that does the thing."""
+"""What the conversation tells whoever listens. The first two are sent inside the transaction that does the thing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.dispatch import Signal
 
 # A message and its empty reply were stored: reply (Message).
 reply_started = Signal()
-# A reply ended: reply (Message), outcome (replies.Outcome).
+# A reply ended: reply (Message).
 reply_ended = Signal()
-# A message was refused before it was stored: user, code, sentence, text.
+# A frame was refused: visitor (identity.Visitor), code, text. Sent on the event loop, where no query may be made.
 input_rejected = Signal()

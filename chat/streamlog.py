@@ -74,9 +74,10 @@ class MemoryStreamLog:
         reply = self._replies[reply_id]
         # Counted in characters where all are ASCII, which is most of the time and cheaper.
         size = len(event.text) if event.text.isascii() else len(event.text.encode())
-        if reply.size + size > REPLY_LIMIT:
-            raise ReplyTooLong
         reply.size += size
+        if reply.size > REPLY_LIMIT:
+            # For good: a smaller piece that would still fit must not follow one that is missing.
+            raise ReplyTooLong
         reply.events.append(event)
         reply.wake()
         return len(reply.events)

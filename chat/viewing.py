@@ -66,7 +66,7 @@ def metadata_of(row: Message) -> protocol.Metadata:
         row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens
     )
     return protocol.Metadata(
-        duration=row.duration_ms or 0,
+        duration=row.duration_ms,
         chunks=row.chunks,
         total_chars=len(row.text),
         ending=row.ending,

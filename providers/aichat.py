@@ -171,6 +171,16 @@ def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
     return variables
 
 
+def set_limits(pid: int) -> None:
+    """Limit what a child may use. An operator's own limit stays where it is lower."""
+    for limit, value in LIMITS:
+        # The child may be gone already.
+        with contextlib.suppress(ProcessLookupError):
+            _, hard = resource.prlimit(pid, limit)
+            lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(pid, limit, (lowest, lowest))
+
+
 LIVE: set[Child] = set()
 
 
@@ -258,19 +268,17 @@ class Child(asyncio.SubprocessProtocol):
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
         LIVE.add(self)
-        # The child may be gone already.
-        with contextlib.suppress(ProcessLookupError):
-            for limit, value in LIMITS:
-                resource.prlimit(transport.get_pid(), limit, (value, value))
-        self._loop.add_reader(self._log_fd, self._read_log)
-        stdin: Any = transport.get_pipe_transport(0)
-        stdin.write(self.request.prompt.encode(errors="replace"))
-        stdin.write_eof()
+        # First of all what can end it: nothing below may leave a child that nobody can stop.
         self._check_clocks()
         if self._ending:
             self._terminate()
         else:
             self.stop.on_request(self.end)
+        set_limits(transport.get_pid())
+        self._loop.add_reader(self._log_fd, self._read_log)
+        stdin: Any = transport.get_pipe_transport(0)
+        stdin.write(self.request.prompt.encode(errors="replace"))
+        stdin.write_eof()
 
     # --- What it says -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ PATCH_VARIABLE = "AICHAT_PATCH_P_CHAT_COMPLETIONS"
 DEFAULT_TEMPERATURE = 0.7
 # Anthropic refuses a request without a limit; every model of theirs allows this one.
 DEFAULT_MAX_OUTPUT = 4096
+# Another server on the same data may have children that are just starting.
+SESSION_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,10 @@ def body_patch(target: Target, max_tokens: int | None) -> str:
 
 
 def sweep_sessions() -> None:
-    """Remove the session files that a killed server left behind. Only safe before the first child starts."""
+    """Remove the session files that a killed server left behind; a child reads its own in its first second."""
     for path in _private(root() / "sessions").glob("s*.yaml"):
-        path.unlink(missing_ok=True)
+        if time.time() - path.stat().st_mtime > SESSION_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def root() -> Path:
@@ -129,9 +133,11 @@ def _write_directory(directory: Path, content: str) -> None:
     try:
         draft.rename(directory)
     except OSError:
-        # Another task was faster with the same content.
         (draft / "config.yaml").unlink()
         draft.rmdir()
+        if not directory.exists():
+            raise
+        # Another process was faster with the same content.
 
 
 def _yaml(content: object) -> str:

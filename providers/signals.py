@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-# After every process, whatever its fate: reply_id, candidate (routing.Candidate), verdict (endings.Verdict),
+# After every attempt, whatever its fate: reply_id, candidate (routing.Candidate), verdict (endings.Verdict),
 # finished (aichat.Finished). Sent inside the transaction that stores the reply.
 attempt_ended = Signal()

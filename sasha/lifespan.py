@@ -14,7 +14,6 @@ async def start() -> None:
 
 
 async def stop(grace: float) -> None:
-    """End every reply, within `grace` seconds where they do not end by themselves, and forget."""
+    """End every reply, within `grace` seconds where they do not end by themselves."""
     await runner.current().drain(grace)
-    runner.forget()
     await close_connections()

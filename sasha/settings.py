@@ -43,8 +43,11 @@ def _local_secret_key(path: Path) -> str:
     """Return the key kept in `path`, made on first use: local mode starts without any configuration."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(50))
+        # Whole or not at all: a half-written key would sign cookies that are worth nothing.
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        draft.rename(path)
     return path.read_text()
 
 
@@ -68,9 +71,10 @@ if not SECRET_KEY:
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = LOOPBACK_HOSTS if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
 # Full origins (scheme, host, port): a WebSocket whose Origin is not among them gets HTTP 403.
-CSRF_TRUSTED_ORIGINS = (
-    [f"http://{host}:{PORT}" for host in LOOPBACK_HOSTS] if LOCAL_MODE else env.list("ALLOWED_ORIGINS", default=[])
-)
+CSRF_TRUSTED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[])
+if LOCAL_MODE:
+    # Browsers leave the usual port out.
+    CSRF_TRUSTED_ORIGINS = [f"http://{host}:{PORT}".removesuffix(":80") for host in LOOPBACK_HOSTS]
 
 # --- Django -----------------------------------------------------------------------------------------------------------
 
@@ -127,7 +131,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since threads share a database in memory only by locking whole tables.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / f"test-{os.getpid()}.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# A socket is a member of its group until it closes, however many days that takes.
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"group_expiry": 10 * 365 * 86_400}}
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -206,8 +213,11 @@ CHAT_ON_CLOSE = env_choice("CHAT_ON_CLOSE", "continue", "stop")
 CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
 # Replies with a living process; what comes on top waits.
 CHAT_PLACES = env_positive("CHAT_PLACES", 100)
-# Processes between fork and their first read of the prompt. More only slow each other: a burst is bound by CPU.
-CHAT_SPAWNS_IN_FLIGHT = env_positive("CHAT_SPAWNS_IN_FLIGHT", 3)
+# Messages between the socket and the provider: being stored, or a process starting up. More only slow each other.
+CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 4)
+# Messages that may wait, for a place or their turn: on this server, and in one conversation.
+CHAT_WAITING = env_positive("CHAT_WAITING", 1000)
+CHAT_WAITING_PER_CONVERSATION = env_positive("CHAT_WAITING_PER_CONVERSATION", 20)
 # Seconds that running replies get to finish after SIGTERM.
 CHAT_SHUTDOWN_GRACE = env.int("CHAT_SHUTDOWN_GRACE", 10)
 # A reply that nobody waits for any longer than this without a place ends not_started.

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import connection
 from websockets.asyncio.client import ClientConnection
 
+from chat import runner
 from providers.models import Model, Provider
 from sasha import lifespan
 from sasha.asgi import application
@@ -48,6 +49,7 @@ async def running_site(grace: float = 0) -> AsyncIterator[None]:
         yield
     finally:
         await lifespan.stop(grace)
+        runner.forget()
 
 
 class Frames:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 
 import pytest
 import pytest_asyncio
 from django.core.management import call_command
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, WebSocket, async_playwright, expect
 
 from chat.database import db
 from chat.models import Conversation, Message
@@ -43,9 +44,10 @@ def _collected_files():
 
 
 @pytest_asyncio.fixture
-async def server(transactional_db, simulator):
+async def server(transactional_db, simulator, request):
+    """A server, with the environment that the test may name by `parametrize(..., indirect=True)`."""
     await db(make_provider, simulator.url("openai-compatible"), *MODELS)
-    with server_process() as server:
+    with server_process(**getattr(request, "param", {})) as server:
         yield server
 
 
@@ -104,6 +106,10 @@ async def until_text(page: Page, text: str) -> None:
 
 async def stored(page: Page, at: int = -1) -> Message:
     return await Message.objects.aget(pk=await replies(page).nth(at).get_attribute("data-id"))
+
+
+async def network_returns(page: Page) -> None:
+    await page.evaluate("dispatchEvent(new Event('online'))")
 
 
 def whole(model: str) -> str:
@@ -230,6 +236,113 @@ async def test_what_others_wrote_meanwhile_is_there_after_reconnecting(page, ser
         await until_ended(page, 2)
     turns = await page.locator("[data-message] [data-parts]").all_text_contents()
     assert turns == ["Hello", whole(SHORT), "From elsewhere", "Seen"]
+
+
+@pytest.mark.parametrize("server", [{"CHAT_SOCKETS_PER_USER": "1"}], indirect=True)
+async def test_a_page_too_many_says_so_and_asks_less_and_less(page, context):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    second = await context.new_page()
+    tries: asyncio.Queue[float] = asyncio.Queue()
+    second.on("websocket", lambda _: tries.put_nowait(asyncio.get_running_loop().time()))
+    fetched = []
+    second.on("request", lambda request: fetched.append(request) if request.resource_type == "fetch" else None)
+    await second.goto(page.url)
+    await expect(second.locator("[data-status]")).to_contain_text("You have 1 connections open; no more are allowed.")
+    times = [await tries.get() for _ in range(5)]
+    # 250 ms doubled three times, and at least half of that; without doubling it is never more than 313 ms.
+    assert times[4] - times[3] > 0.9
+    assert fetched == []
+    await page.close()
+    await network_returns(second)
+    await expect(second.locator("[data-status]")).to_be_hidden()
+    await say(second, "More", SHORT)
+    await until_ended(second, 2)
+
+
+async def test_an_answer_that_ends_while_a_page_catches_up_ends_there_too(page, context):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    second = await context.new_page()
+    said, ended = asyncio.Event(), asyncio.Event()
+
+    async def start_late(route: Route) -> None:
+        await said.wait()
+        await route.continue_()
+
+    async def arrive_late(route: Route) -> None:
+        response = await route.fetch()
+        await page.click("[data-stop]")
+        await ended.wait()
+        await route.fulfill(response=response)
+
+    def look(frame: str | bytes) -> None:
+        if json.loads(frame)["type"] == "complete":
+            ended.set()
+
+    def watch(socket: WebSocket) -> None:
+        socket.on("framereceived", look)
+
+    second.on("websocket", watch)
+    await second.route("**/main*.js", start_late)
+    await second.goto(page.url, wait_until="commit")
+    await second.route(page.url, arrive_late)
+    await say(page, "More", LONG)
+    await until_text(page, "More")
+    await expect(replies(page).nth(1).locator("[data-text]")).to_contain_text("word5 ")
+    said.set()
+    await until_ended(second, 2)
+    assert ended.is_set()
+    assert await text_of(second) == (await stored(page)).text
+    await expect(second.locator("[data-stop]")).to_be_hidden()
+
+
+async def test_a_connection_that_hangs_is_replaced(context, server):
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto("/")
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    # From here on everything is accepted by the kernel, and nothing is answered.
+    server.process.send_signal(signal.SIGSTOP)
+    async with page.expect_event("websocket"):
+        await network_returns(page)
+        await page.clock.fast_forward(3000)
+    await expect(page.locator("[data-status]")).to_contain_text("Reconnecting")
+    # The next one does not get through its handshake. Another network is a reason not to wait for it,
+    async with page.expect_event("websocket"):
+        await network_returns(page)
+    # and so is time.
+    async with page.expect_event("websocket"):
+        await page.clock.fast_forward(10_000)
+    server.process.send_signal(signal.SIGCONT)
+    await expect(page.locator("[data-status]")).to_be_hidden()
+    await say(page, "More", SHORT)
+    await until_ended(page, 2)
+
+
+async def test_stop_without_a_connection_is_kept_for_the_next(context, server):
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto("/")
+    await say(page, "Hello", LONG)
+    await until_text(page, "word5 ")
+    server.process.send_signal(signal.SIGSTOP)
+    await network_returns(page)
+    await page.clock.fast_forward(3000)
+    await expect(page.locator("[data-status]")).to_contain_text("Reconnecting")
+    await page.click("[data-stop]")
+    server.process.send_signal(signal.SIGCONT)
+    await until_ended(page)
+    assert (await stored(page)).ending == "stopped"
+
+
+async def test_a_page_that_gets_no_frames_keeps_up(page):
+    # What happens to a page that is hidden between asking for a frame and getting it.
+    await page.evaluate("requestAnimationFrame = () => 0")
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    assert await text_of(page) == whole(SHORT)
 
 
 async def test_a_refused_message_comes_back_to_the_composer(page):

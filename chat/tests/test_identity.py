@@ -120,8 +120,15 @@ async def test_an_unknown_socket_path_is_refused(site):
         assert not socket.accepted
 
 
-def test_a_visitor_of_local_mode_gets_a_cookie_once(client):
-    response = client.get("/")
-    cookie = response.cookies[GUEST_COOKIE]
-    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
-    assert GUEST_COOKIE not in client.get("/").cookies
+def test_a_visitor_of_local_mode_stays_the_same_guest(client):
+    first = client.get("/").cookies[GUEST_COOKIE]
+    assert (first["httponly"], first["samesite"]) == (True, "Lax")
+    again = client.get("/").cookies[GUEST_COOKIE]
+    assert signing.loads(first.value, salt=SALT) == signing.loads(again.value, salt=SALT)
+
+
+async def test_another_program_s_cookies_do_no_harm(site):
+    cookie = f'prefs={{"a": 1}}; {guest_cookie("abc")}; broken'
+    async with Socket("s", {"Origin": ORIGIN, "Cookie": cookie}) as socket:
+        await socket.say("Hi", model="sim:sim-n5")
+    assert await User.objects.filter(username="guest-abc").aexists()

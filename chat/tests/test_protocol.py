@@ -97,6 +97,8 @@ BAD = {
     "temperature true": ('{"message": "x", "parameters": {"temperature": true}}', "bad_frame"),
     "temperature NaN": ('{"message": "x", "parameters": {"temperature": NaN}}', "bad_frame"),
     "max tokens a float": ('{"message": "x", "parameters": {"maxTokens": 1.5}}', "bad_frame"),
+    "temperature too high": ('{"message": "x", "parameters": {"temperature": 2.1}}', "bad_frame"),
+    "max tokens 0": ('{"message": "x", "parameters": {"maxTokens": 0}}', "bad_frame"),
     "max tokens negative": ('{"message": "x", "parameters": {"maxTokens": -1}}', "bad_frame"),
     "after true": ('{"type": "attach", "replyId": "' + str(REPLY) + '", "after": true}', "bad_frame"),
     "reply id no UUID": ('{"type": "stop", "replyId": "x"}', "bad_frame"),
@@ -143,7 +145,7 @@ def test_anything_else_is_a_frame_or_is_refused(text):
 
 def test_what_is_none_is_left_out_of_a_frame():
     frame = protocol.Complete(
-        "s", REPLY, 3, protocol.Metadata(10, 1, 5, "complete", 1, usage=protocol.Usage(output_tokens=2))
+        "s", REPLY, 3, protocol.Metadata(1, 5, "complete", 1, 10, usage=protocol.Usage(output_tokens=2))
     )
     assert json.loads(protocol.encode(frame)) == {
         "type": "complete",

@@ -5,8 +5,9 @@ import json
 import uuid
 
 import pytest
+from django.db import OperationalError
 
-from chat import runner
+from chat import replies, runner, viewing
 from chat.database import db
 from chat.models import Conversation, Message
 from providers.aichat import LIVE
@@ -234,11 +235,93 @@ async def test_an_answer_can_be_asked_for_again_and_continued(site, simulator):
         again = await socket.say_frame("regenerate", messageId=cut["replyId"], model="sim:sim-echo")
         assert text_of(again) == "Hi"
         more = await socket.say_frame("continue", messageId=cut["replyId"], model="sim:sim-n5")
-    assert [message["role"] for message in simulator.last["body"]["messages"]] == ["user", "assistant", "user"]
     row = await stored(more[-1]["replyId"])
+    async with Socket("s") as socket:
+        assert [message["role"] for message in simulator.last["body"]["messages"]] == ["user", "assistant", "user"]
+        await socket.say("thanks", model="sim:sim-echo")
+    # An answer and its continuation are one to the model.
+    partial = (await stored(cut["replyId"])).text
+    assert [message["content"] for message in simulator.last["body"]["messages"]] == [
+        "Hi",
+        partial + row.text,
+        "thanks",
+    ]
     assert (str(row.parent_id), row.continues) == (cut["replyId"], True)
     conversation = await Conversation.objects.aget()
-    assert conversation.current_leaf_id == row.id
+    assert str(conversation.current_leaf_id) != cut["replyId"]
+
+
+async def test_an_answer_without_a_word_is_asked_for_again_when_continued(site, simulator):
+    async with Socket("s") as socket:
+        failed = (await socket.say("Hi", model="sim:sim-http500"))[-1]
+        await socket.say_frame("continue", messageId=failed["replyId"], model="sim:sim-echo")
+    assert [message["content"] for message in simulator.last["body"]["messages"]] == ["Hi"]
+
+
+async def test_only_so_many_messages_wait(site, settings):
+    settings.CHAT_WAITING_PER_CONVERSATION = 1
+    async with Socket("s") as socket:
+        await socket.send(message="one", model="sim:sim-stall-at2")
+        await socket.until("chunk")
+        await socket.send(message="two")
+        await socket.until("queued")
+        await socket.send(message="three", clientId="c3")
+        error = (await socket.until("error"))[-1]
+    assert (error["code"], error["clientId"]) == ("too_many", "c3")
+    assert await Message.objects.acount() == 4
+    settings.CHAT_WAITING = 0
+    async with Socket("other") as socket:
+        await socket.send(message="four")
+        assert (await socket.receive())["code"] == "too_many"
+
+
+async def test_an_ending_is_stored_as_soon_as_the_database_is_back(site, monkeypatch):
+    store_ending, failures = replies.store_ending, []
+
+    def fail_twice(*args):
+        if len(failures) < 2:
+            failures.append(args)
+            raise OperationalError("database is locked")
+        store_ending(*args)
+
+    monkeypatch.setattr(replies, "STORE_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(replies, "store_ending", fail_twice)
+    async with Socket("s") as socket:
+        complete = (await socket.say("Hi", model="sim:sim-n5"))[-1]
+    assert len(failures) == 2
+    assert complete["metadata"]["ending"] == "complete"
+    assert complete["metadata"]["usage"]["outputTokens"] == 5
+
+
+async def test_a_viewer_whose_frames_fail_is_closed_so_that_it_comes_back(site, monkeypatch):
+    def fail(*_):
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(viewing, "last_frames", fail)
+    async with Socket("s") as socket:
+        await socket.send(message="Hi", model="sim:sim-n5")
+        closing = (await socket.until("closing"))[-1]
+        assert closing["code"] == await socket.receive_close() == 4500
+
+
+async def test_what_is_stored_while_the_server_stops_starts_no_child(site):
+    async with Socket("s") as socket:
+        await socket.send(message="one", model="sim:sim-stall-at2")
+        await socket.until("chunk")
+        await socket.send(message="two", model="sim:sim-stall-at2")
+        draining = asyncio.create_task(runner.current().drain(0))
+        frames = await socket.until("complete")
+        if len({frame["replyId"] for frame in frames if frame["type"] == "started"}) > 0:
+            frames += await socket.until("complete")
+        await asyncio.wait_for(draining, 5)
+    assert {frame["metadata"]["ending"] for frame in frames if frame["type"] == "complete"} == {"interrupted"}
+    assert not LIVE
+
+
+async def test_the_frame_that_introduces_a_reply_names_its_model(site):
+    async with Socket("s") as socket:
+        started = (await socket.say("Hi", model="sim:sim-n5"))[0]
+    assert (started["provider"], started["model"]) == ("sim", "sim-n5")
 
 
 async def test_parameters_reach_the_provider(site, simulator):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from providers import aichat, config
-from providers.aichat import Turn
+from providers.aichat import Turn, set_limits
 from providers.output import Text
 from providers.tests.attempts import (
     READ,
@@ -198,3 +198,15 @@ async def test_300_of_them_leave_nothing_behind(settings, simulator, stand_in):
     assert await asyncio.gather(*map(one, models)) == [FATES[model] for model in models]
     assert psutil.Process().children() == []
     await eventually(lambda: (threading.active_count(), descriptors()) == before)
+
+
+async def test_an_operators_lower_limit_stays(monkeypatch):
+    child = await asyncio.create_subprocess_exec("/bin/sleep", "30")
+    resource.prlimit(child.pid, resource.RLIMIT_CPU, (50, 50))
+    try:
+        set_limits(child.pid)
+        assert resource.prlimit(child.pid, resource.RLIMIT_CPU) == (50, 50)
+        assert resource.prlimit(child.pid, resource.RLIMIT_CORE) == (0, 0)
+    finally:
+        child.kill()
+        await child.wait()

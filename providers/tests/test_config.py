@@ -1,6 +1,8 @@
 """The files that a child reads: what stands in them, who may read them, and that none is changed or left."""
 
 import json
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -110,8 +112,11 @@ def test_a_history_has_a_file_of_its_own():
 
 def test_what_a_killed_server_left_is_swept_and_nothing_else(directory):
     left = write_session([], TARGET, None)
+    os.utime(left, (time.time() - 61, time.time() - 61))
+    starting = write_session([], TARGET, None)
     config = write_config(TARGET) / "config.yaml"
     sweep_sessions()
+    assert starting.exists()
     assert not left.exists()
     assert config.exists()
 

@@ -63,11 +63,12 @@ export class Composer {
   }
 
   // Shows what comes with a reply that is being written: the stop button, in place of send until something is typed.
-  setRunning(running) {
+  // `stopping`: it has been pressed.
+  setRunning(running, stopping) {
     const hadFocus = this.#stop.contains(document.activeElement);
     this.#running = running;
     this.#stop.hidden = !running;
-    this.#stop.ariaDisabled = "false";
+    this.#stop.ariaDisabled = String(stopping);
     this.#showSend();
     if (!running && hadFocus) this.focus();
   }

@@ -5,6 +5,8 @@ import { fetchMessages } from "./catchup.js";
 export class Conversation {
   // Reply → the sentence of its `error`, which comes before its `complete`.
   #errors = new Map();
+  // The reply that the reader has stopped, until it has ended.
+  #stopping = null;
   #handlers = {
     posted: (frame) => this.#posted(frame),
     started: (frame) => this.#started(frame),
@@ -36,13 +38,15 @@ export class Conversation {
     this.#handlers[frame.type]?.(frame);
   }
 
-  opened() {
-    const { connection, outbox, replies, status } = this.page;
+  greeting() {
+    return { type: "hello", after: this.page.replies.positions() };
+  }
+
+  ready() {
+    const { connection, outbox, status } = this.page;
     status.connected();
-    connection.send({ type: "hello", after: replies.positions() });
+    this.#sendStop();
     for (const frame of outbox.frames()) connection.send(frame);
-    if (this.wasLost) this.#catchUp();
-    this.wasLost = false;
   }
 
   lost(final) {
@@ -60,8 +64,12 @@ export class Conversation {
   }
 
   stop() {
-    const replyId = this.page.replies.current;
-    if (replyId) this.page.connection.send({ type: "stop", replyId });
+    this.#stopping = this.page.replies.current;
+    this.#sendStop();
+  }
+
+  #sendStop() {
+    if (this.#stopping) this.page.connection.send({ type: "stop", replyId: this.#stopping });
   }
 
   #posted(frame) {
@@ -112,6 +120,7 @@ export class Conversation {
     if (verdict !== "end") return;
     const badge = metadata.ending === "complete" ? "" : this.#errors.get(replyId) || this.endings[metadata.ending];
     this.#errors.delete(replyId);
+    if (this.#stopping === replyId) this.#stopping = null;
     thread.end(replyId, metadata, badge, (text) => {
       announcer.end(text, badge);
       if (replies.current) announcer.begin();
@@ -134,23 +143,29 @@ export class Conversation {
   }
 
   #hello({ running }) {
-    if (running && !this.page.replies.knows(running)) this.#catchUp();
+    if (this.wasLost || (running && !this.page.replies.knows(running))) this.#catchUp();
+    this.wasLost = false;
   }
 
   async #catchUp() {
     if (!this.isStored) return;
     this.page.thread.adopt(await fetchMessages(this.url).catch(() => []));
-    this.#trackAll();
+    // What came of them before they were here was dropped, maybe their end.
+    for (const id of this.#trackAll()) this.#attach(id);
   }
 
-  // Replies that the server rendered before their end: the stream begins them anew, from number 1.
+  // Replies that the server rendered before their end: the stream begins them anew, from number 1. Returns the new ones.
   #trackAll() {
-    for (const id of this.page.thread.unfinished) this.page.replies.track(id);
+    const { thread, replies } = this.page;
+    const added = thread.unfinished.filter((id) => !replies.knows(id));
+    for (const id of added) replies.track(id);
     this.#changed();
+    return added;
   }
 
   #changed() {
-    this.page.composer.setRunning(Boolean(this.page.replies.current));
+    const { current } = this.page.replies;
+    this.page.composer.setRunning(Boolean(current), current === this.#stopping);
     this.page.composer.keepDraft(this.page.outbox.texts);
   }
 }

@@ -47,7 +47,8 @@ const composer = new Composer(find("composer-form"), {
   },
 });
 const connection = new Connection(session, {
-  open: () => conversation.opened(),
+  greeting: () => conversation.greeting(),
+  ready: () => conversation.ready(),
   frame: (frame) => conversation.receive(frame),
   lost: (final) => conversation.lost(final),
 });

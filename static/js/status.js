@@ -9,6 +9,7 @@ export class Status {
   #trouble = "";
   #connection = "";
   #reason = "";
+  #todo = "";
   #timer = 0;
 
   constructor(element, announcer) {
@@ -40,13 +41,13 @@ export class Status {
 
   // `final`: no more tries, the reader has to act.
   disconnected(final) {
-    const todo = final ? "Reload the page to try again." : "Reconnecting… What you send meanwhile is kept.";
-    const sentence = `${this.#reason || "The server cannot be reached."} ${todo}`;
-    if (this.#connection || final) this.#tell(sentence);
-    else this.#timer ||= setTimeout(() => this.#tell(sentence), PATIENCE_MS);
+    this.#todo = final ? "Reload the page to try again." : "Reconnecting… What you send meanwhile is kept.";
+    if (this.#connection || final) this.#tell();
+    else this.#timer ||= setTimeout(() => this.#tell(), PATIENCE_MS);
   }
 
-  #tell(sentence) {
+  #tell() {
+    const sentence = `${this.#reason || "The server cannot be reached."} ${this.#todo}`;
     if (this.#connection !== sentence) this.#announcer.say(sentence);
     this.#connection = sentence;
     this.#render();

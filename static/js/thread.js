@@ -2,14 +2,16 @@
 
 import { listFacts } from "./facts.js";
 
-// A hidden page gets no frames, and must not fall behind.
-const HIDDEN_PAINT_MS = 250;
+// A hidden page gets no frames, not even one it asked for before, and must not fall behind.
+const LATEST_PAINT_MS = 250;
 
 export class Thread {
   #root;
   #templates;
   #painted;
   #changes = [];
+  #frame = 0;
+  #timer = 0;
 
   // `templates`: {user, assistant}; `painted` is called after each change of what is shown.
   constructor(root, templates, painted) {
@@ -134,11 +136,13 @@ export class Thread {
   #change(id, change) {
     this.#changes.push([id, change]);
     if (this.#changes.length > 1) return;
-    if (document.hidden) setTimeout(() => this.#paint(), HIDDEN_PAINT_MS);
-    else requestAnimationFrame(() => this.#paint());
+    this.#frame = requestAnimationFrame(() => this.#paint());
+    this.#timer = setTimeout(() => this.#paint(), LATEST_PAINT_MS);
   }
 
   #paint() {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
     for (const [id, change] of this.#changes.splice(0)) {
       const turn = this.#find(id);
       if (!turn) continue;
