@@ -288,7 +288,7 @@ class Checkpoint:
 
 
 CHECKPOINT = f"""
-    UPDATE {Message._meta.db_table} 
+    UPDATE {Message._meta.db_table}
     SET text = %s, reasoning = %s, notices = %s, last_seq = %s, chunks = %s, attempts = %s, first_token_ms = %s
     WHERE id = %s AND epoch = %s AND state = '{State.RUNNING.value}'
 """  # noqa: S608 (names from our own model)

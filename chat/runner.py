@@ -132,7 +132,7 @@ class Runner:
             await self._moved.wait()
 
     def _count_positions(self) -> dict[UUID, int]:
-        """Return the place of every waiting reply: in its conversation's line where that is busy, else in that of all."""
+        """Return each waiting reply's place: in its conversation's line where that is busy, else in that of all."""
         busy = Counter(reply.conversation_id for reply in self._begun.values())
         positions = {}
         for at, reply in enumerate(self._waiting, start=1):

@@ -15,10 +15,10 @@ import resource
 import shutil
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from django.conf import settings
 
@@ -171,6 +171,19 @@ def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
     return variables
 
 
+@contextlib.contextmanager
+def file_in_memory(content: bytes) -> Iterator[IO[bytes]]:
+    """Return an open file that holds `content`, has no name and is on no disk.
+
+    As stdin it is better than a pipe: the child has everything from its first moment on, whatever the loop is busy
+    with, and whatever its size.
+    """
+    with os.fdopen(os.memfd_create("prompt"), "r+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
 def set_limits(pid: int) -> None:
     """Limit what a child may use. An operator's own limit stays where it is lower."""
     for limit, value in LIMITS:
@@ -245,11 +258,12 @@ class Child(asyncio.SubprocessProtocol):
         self._log_fd, log_fd = os.pipe()
         try:
             os.set_blocking(self._log_fd, False)
-            await self._exec_with_log(program, log_fd)
+            with file_in_memory(self.request.prompt.encode(errors="replace")) as stdin:
+                await self._exec_with(program, stdin, log_fd)
         finally:
             os.close(log_fd)
 
-    async def _exec_with_log(self, program: str, log_fd: int) -> None:
+    async def _exec_with(self, program: str, stdin: IO[bytes], log_fd: int) -> None:
         target = self.request.target
         history = [{"role": turn.role, "content": turn.text} for turn in self.request.history]
         self._session = config.write_session(history, target, self.request.temperature)
@@ -258,6 +272,7 @@ class Child(asyncio.SubprocessProtocol):
         await self._loop.subprocess_exec(
             lambda: self,
             *command_line(program, target, self._session),
+            stdin=stdin,
             env=environment(self.request, self._session, log_fd),
             cwd=config.home(),
             pass_fds=(log_fd,),
@@ -276,9 +291,6 @@ class Child(asyncio.SubprocessProtocol):
             self.stop.on_request(self.end)
         set_limits(transport.get_pid())
         self._loop.add_reader(self._log_fd, self._read_log)
-        stdin: Any = transport.get_pipe_transport(0)
-        stdin.write(self.request.prompt.encode(errors="replace"))
-        stdin.write_eof()
 
     # --- What it says -------------------------------------------------------------------------------------------------
 
@@ -447,7 +459,6 @@ class Child(asyncio.SubprocessProtocol):
                 os.killpg(self._transport.get_pid(), number)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        # A child that left without reading its prompt breaks the pipe: its exit code says more.
         self._closed(fd)
 
     def process_exited(self) -> None:

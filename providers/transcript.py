@@ -46,8 +46,9 @@ class Transcript:
         self.error_text = ""
         # Runs of reasoning begun so far: each is one <think> that aichat itself wrote on stdout.
         self.reasoning_runs = 0
-        # The latest piece of either.
-        self.last_text = ""
+        # The latest piece of either, and the line that holds it where nobody has asked for it yet.
+        self._last_text = ""
+        self._last_line: tuple[bytes, bytes] | None = None
         # Whether the log stands in the middle of a line that is not kept.
         self.skipping = False
         self._reasoning_open = False
@@ -77,13 +78,33 @@ class Transcript:
         if self._is_request(line, now):
             return
         if found := STREAM_DATA.match(line):
-            if isinstance(data := _parse(line[found.end() :]), dict):
-                # A provider may send any JSON; where the shape is not that of its reference, it tells nothing.
-                with contextlib.suppress(AttributeError, KeyError, TypeError):
-                    DIALECTS.get(found[1], _openai)(self, data)
+            if not self._reasoning_open and not TELLING.search(line, found.end()):
+                # Text alone, like nine lines of ten: only the last of them is ever asked for.
+                self._last_line = found[1], line[found.end() :]
+                return
+            self._read_last_line()
+            self._chunk(found[1], line[found.end() :])
         elif found := INVALID_RESPONSE.match(line):
             self.http_status = int(found[1])
             self._error(_parse(line[found.end() :]))
+
+    @property
+    def last_text(self) -> str:
+        """The latest piece of text or reasoning."""
+        self._read_last_line()
+        return self._last_text
+
+    def _read_last_line(self) -> None:
+        if self._last_line:
+            dialect, line = self._last_line
+            self._last_line = None
+            self._chunk(dialect, line)
+
+    def _chunk(self, dialect: bytes, line: bytes) -> None:
+        if isinstance(data := _parse(line), dict):
+            # A provider may send any JSON; where the shape is not that of its reference, it tells nothing.
+            with contextlib.suppress(AttributeError, KeyError, TypeError):
+                DIALECTS.get(dialect, _openai)(self, data)
 
     def _error(self, data: Any) -> None:
         """Keep the type and the sentence of an error object, in any of the shapes seen."""
@@ -101,12 +122,12 @@ class Transcript:
 
     def _text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            self.last_text = text
+            self._last_text = text
             self._reasoning_open = False
 
     def _reasoning(self, text: object, *, or_empty: bool = False) -> None:
         if isinstance(text, str) and (text or or_empty):
-            self.last_text = text
+            self._last_text = text
             self.reasoning_runs += not self._reasoning_open
             self._reasoning_open = True
 
@@ -237,6 +258,11 @@ GEMINI_FINISH = {"STOP": Finish.NATURAL, "MAX_TOKENS": Finish.LENGTH}
 PREFIX = rb"\S+ \[DEBUG\] aichat::client::"
 REQUEST = re.compile(PREFIX + rb"common: Request ")
 STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: ")
+# What a chunk must hold to say more than text, in any dialect. aichat writes it compactly: no spaces.
+TELLING = re.compile(
+    rb'"(?:finish_reason|stop_reason|finishReason|blockReason)":"|"usage":\{|usageMetadata|"error"|'
+    rb"reasoning|thinking|thought|message_|content_block_st"
+)
 INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d{3}), data: ")
 # A longer line is given up: no provider sends such a chunk.
 LINE_BYTES = 4 * 1024 * 1024

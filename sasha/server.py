@@ -10,6 +10,7 @@ It leans on Daphne's internals (hence the pin `<4.3`); sasha/tests/test_server.p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -85,12 +86,39 @@ class Protocol(WebSocketProtocol):
         self.writable.set()
         super().onClose(wasClean, code, reason)
 
+    def serverSend(self, content: str, binary: bool = False) -> None:
+        """Send one frame, straight into the kernel where nothing waits before it.
+
+        autobahn's framing and Twisted's round through the reactor are a quarter of what a token costs.
+        """
+        if binary or self.state != self.STATE_OPEN:
+            super().serverSend(content, binary)
+            return
+        payload = content.encode()
+        frame = text_frame_header(len(payload)) + payload
+        sent = 0
+        if self.transport.connected and not (self.transport.dataBuffer or self.transport._tempDataBuffer):
+            # A full buffer, or a connection that has just gone: Twisted's own write finds out and deals with it.
+            with contextlib.suppress(OSError):
+                sent = self.transport.socket.send(frame)
+        if sent < len(frame):
+            self.transport.write(frame[sent:])
+
     def close_for_restart(self) -> None:
         """Say goodbye. autobahn's sendClose refuses 1012, so the frame is sent below it."""
         if self.state == self.STATE_OPEN:
             goodbye = protocol.Closing(protocol.CloseCode.RESTARTING, "The server is restarting.")
             self.sendMessage(protocol.encode(goodbye).encode(), False)
             self.sendCloseFrame(code=protocol.CloseCode.RESTARTING, isReply=False)
+
+
+def text_frame_header(size: int) -> bytes:
+    """Return the header of a whole, unmasked text frame with `size` bytes (RFC 6455, section 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 class Factory(WebSocketFactory):

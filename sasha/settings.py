@@ -214,7 +214,7 @@ CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
 # Replies with a living process; what comes on top waits.
 CHAT_PLACES = env_positive("CHAT_PLACES", 100)
 # Messages between the socket and the provider: being stored, or a process starting up. More only slow each other.
-CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 4)
+CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 6)
 # Messages that may wait, for a place or their turn: on this server, and in one conversation.
 CHAT_WAITING = env_positive("CHAT_WAITING", 1000)
 CHAT_WAITING_PER_CONVERSATION = env_positive("CHAT_WAITING_PER_CONVERSATION", 20)

@@ -97,11 +97,11 @@ async def test_it_lives_in_its_own_session_and_within_its_limits(simulator, tmp_
         assert told == {limit: (value, value) for limit, value in aichat.LIMITS}
 
 
-async def test_it_inherits_its_own_four_pipes_and_nothing_of_its_neighbour(simulator, stand_in):
+async def test_it_inherits_its_prompt_and_its_three_pipes_and_nothing_of_its_neighbour(simulator, stand_in):
     async with begun(request(simulator.url("openai"), "sim-stall")):
         made = await attempt(stand_in("exec ls -l /proc/self/fd"))
-    opened = re.findall(r"\d+ -> (\w+):", made.text)
-    assert opened == ["pipe"] * 4
+    opened = re.findall(r"\d+ -> /?(\w+):", made.text)
+    assert sorted(opened) == ["memfd", "pipe", "pipe", "pipe"]
 
 
 # --- How much it may say ----------------------------------------------------------------------------------------------

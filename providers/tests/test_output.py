@@ -142,7 +142,7 @@ NEWLINES = {
 @pytest.mark.parametrize("size", [1, 100])
 def test_the_last_newline_is_held_back_until_its_writer_is_known(stdout, exit_code, text, size):
     transcript = Transcript()
-    transcript.last_text = text
+    transcript._last_text = text
     output = Output(transcript)
     events = [event for at in range(0, len(stdout), size) for event in output.feed(stdout[at : at + size])]
     assert not told(events)[0].endswith(stdout.decode()[1:])

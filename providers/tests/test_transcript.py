@@ -30,7 +30,7 @@ def read(*lines, size=None):
 def facts(transcript):
     """Everything public in a transcript but the time of the request, which is that of the reading."""
     told = {name: value for name, value in vars(transcript).items() if not name.startswith("_")}
-    return told | {"request_at": transcript.request_at is not None}
+    return told | {"request_at": transcript.request_at is not None, "last_text": transcript.last_text}
 
 
 def openai(choice="", usage="null"):

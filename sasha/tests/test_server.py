@@ -243,3 +243,20 @@ async def test_the_server_starts_small(serve):
     async with server.connect("a") as a:
         await a.say("Hi", model="sim:sim-n5")
     assert psutil.Process(server.process.pid).memory_info().rss < 100 * 1024 * 1024
+
+
+async def test_frames_of_every_size_arrive_whole_and_in_order(serve):
+    server = serve()
+    async with server.connect("a") as a:
+        # The three shapes of a frame's header, and more than a socket takes at once.
+        for size in (1, 100, 125, 126, 200, 65_000):
+            text = "é" * (size // 2) + "x" * (size % 2)
+            text = text[:32_000]
+            frames = await a.say(text, model="sim:sim-echo-gap0")
+            assert text_of(frames) == text
+            await a.send(type="attach", replyId=frames[-1]["replyId"], after=0)
+            await a.send(type="ping", t=size)
+            again = await a.until("complete")
+            assert text_of(again) == text
+            if not any(frame["type"] == "pong" for frame in again):
+                await a.until("pong")
