@@ -1,0 +1,91 @@
+"""One run after the other: bare, site, bare, site, … so that what the machine does besides falls on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psutil
+
+from monitoring.load import sockets
+from monitoring.load.bare import Bare
+from monitoring.load.figures import Figures, figures
+from monitoring.load.ledger import Served, read_ledger, served
+from monitoring.load.machine import Use, find_server, watched
+from monitoring.load.workload import OpenLine, Progress, Workload, drive
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the workload gave. `served` is None where the provider is no simulator that can be asked."""
+
+    name: str
+    figures: Figures
+    use: Use
+    served: Served | None
+
+    @property
+    def fault(self) -> str:
+        """Return what makes the run worthless as a measurement, or ""."""
+        if self.served and self.served.asked_twice:
+            return f"{self.served.asked_twice} prompts reached the provider twice"
+        if self.served and self.served.same_text < self.figures.messages - self.figures.failed:
+            return "an answer is not what the provider sent"
+        return ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run through the site, and the same right before it without the site."""
+
+    site: Run
+    bare: Run | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything that a measurement needs to know; `simulator` is "" where there is none to compare with."""
+
+    name: str
+    workload: Workload
+    url: str
+    simulator: str = ""
+    bare: Bare | None = None
+    server_pid: int | None = None
+
+    async def run_pairs(self, repeat: int, announce: Callable[[str], Progress]) -> list[Pair]:
+        """Run `repeat` pairs; `announce` is told what begins and returns its progress."""
+        server = psutil.Process(self.server_pid) if self.server_pid else find_server(urlsplit(self.url).port or 80)
+        pairs = []
+        for number in range(1, repeat + 1):
+            bare = await self._run_bare(f"{self.name}b{number}", announce) if self.bare else None
+            pairs.append(Pair(await self._run_site(f"{self.name}s{number}", server, announce), bare))
+        return pairs
+
+    async def warm_up(self) -> None:
+        """Ask once, so that the first run does not pay for what is only done once."""
+        workload = Workload(self.workload.model, connections=1, messages=1, timeout=self.workload.timeout)
+        lines = [self._site_line(f"{self.name}w"), *([self.bare.line] if self.bare else [])]
+        for open_line in lines:
+            await drive(workload, f"{self.name}w", open_line, Progress(lambda _: None))
+
+    def _site_line(self, name: str) -> OpenLine:
+        return lambda number: sockets.connection(self.url, f"load-{name}-{number}", self.workload.model)
+
+    async def _run_site(self, name: str, server: psutil.Process | None, announce: Callable[[str], Progress]) -> Run:
+        return await self._run(name, self._site_line(name), server, announce("site"))
+
+    async def _run_bare(self, name: str, announce: Callable[[str], Progress]) -> Run:
+        assert self.bare
+        before = self.bare.cpu_seconds
+        run = await self._run(name, self.bare.line, None, announce("bare aichat"))
+        run.use.children_cpu_seconds = self.bare.cpu_seconds - before
+        return run
+
+    async def _run(self, name: str, open_line: OpenLine, server: psutil.Process | None, progress: Progress) -> Run:
+        async with watched(server) as use:
+            await drive(self.workload, name, open_line, progress)
+        readings = progress.readings
+        lines = await read_ledger(self.simulator, 2 * self.workload.total) if self.simulator else None
+        return Run(name, figures(readings), use, served(lines, readings) if lines is not None else None)
