@@ -54,12 +54,13 @@ export class Connection {
     clearTimeout(this.#deadline);
     // A refusal, too, comes after an open handshake.
     if (!this.#ready && frame.type !== "closing") this.#welcomed();
+    // Only a connection that has lasted counts: one that fails right after its greeting must not be tried ever faster.
+    if (frame.type === "pong") this.#tries = 0;
     this.#on.frame(frame);
   }
 
   #welcomed() {
     this.#ready = true;
-    this.#tries = 0;
     this.#pinger = setInterval(() => this.#ping(ANSWER_WITHIN_MS), PING_EVERY_MS);
     this.#on.ready();
   }
