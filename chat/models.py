@@ -17,7 +17,6 @@ class Replica(models.Model):
     name = models.CharField(max_length=120, primary_key=True, help_text="Host, process id and a random part.")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
-    draining = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return self.name

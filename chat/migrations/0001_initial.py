@@ -21,7 +21,6 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(help_text='Host, process id and a random part.', max_length=120, primary_key=True, serialize=False)),
                 ('started_at', models.DateTimeField()),
                 ('heartbeat_at', models.DateTimeField()),
-                ('draining', models.BooleanField(default=False)),
             ],
         ),
         migrations.CreateModel(
