@@ -9,6 +9,7 @@ from uuid import UUID
 
 from chat.models import Message, Role
 from providers.aichat import Turn
+from providers.endings import Ending
 
 CONTINUE_PROMPT = (
     "Your last answer was cut off. Continue it exactly where it stopped, in the same language and format. "
@@ -33,6 +34,7 @@ class Line(NamedTuple):
     text: str
     state: str
     continues: bool
+    ending: str
 
 
 def lines_of(conversation_id: UUID) -> list[Line]:
@@ -44,12 +46,15 @@ def lines_of(conversation_id: UUID) -> list[Line]:
 def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
     """Return everything above `reply`, of the conversation's `lines`.
 
-    Failed answers without text are left out, so neighbours may have the same role, which some providers refuse:
+    Failed answers without text are left out, and so is a message that the provider refused: sent again, it would only
+    be refused again, with everything after it. Neighbours may then have the same role, which some providers refuse:
     they are joined; an answer and its continuation without a seam.
     """
+    path = _path_to(reply, lines)
+    refused = {line.parent_id for line in path if line.ending == Ending.REJECTED and not line.text}
     turns: list[Turn] = []
-    for line in _path_to(reply, lines):
-        if not line.text:
+    for line in path:
+        if not line.text or (line.id in refused and line.id != reply.parent_id):
             continue
         if turns and turns[-1].role == line.role:
             seam = "" if line.continues else "\n\n"

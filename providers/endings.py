@@ -58,14 +58,14 @@ SENTENCES = {
     Ending.STALLED: "The provider went silent in the middle of the answer.",
     Ending.TIMED_OUT: "The provider took too long.",
     Ending.RATE_LIMITED: "The provider takes no more requests from this site for now.",
-    Ending.REJECTED: "The provider refused this conversation; it may be too long for the model.",
+    Ending.REJECTED: "The provider refused this message; with all before it, it may be too long for the model.",
     Ending.MISCONFIGURED: "The provider does not know this model or does not accept the request.",
     Ending.UNAUTHORISED: "The provider does not accept this site's key.",
     Ending.PROVIDER_ERROR: "The provider reported an error of its own.",
     Ending.UNREACHABLE: "The provider cannot be reached.",
     Ending.CRASHED: "The program that asks the provider failed.",
     Ending.STOPPED: "You stopped the answer.",
-    Ending.INTERRUPTED: "The server restarted while this answer was being written.",
+    Ending.INTERRUPTED: "The server restarted before this answer was whole.",
     Ending.NOT_STARTED: "The answer could not be started.",
 }
 

@@ -31,6 +31,7 @@ async def provider(transactional_db, simulator) -> Provider:
         "sim-stall-at2",
         "sim-n6-cut-at3",
         "sim-http500",
+        "sim-http400context",
     )
     return await db(make_provider, simulator.url("openai-compatible"), *models)
 

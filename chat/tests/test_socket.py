@@ -221,6 +221,18 @@ async def test_the_model_is_sent_the_conversation_so_far(site, simulator):
     ]
 
 
+async def test_a_message_that_the_provider_refused_does_not_spoil_the_conversation(site, simulator):
+    async with Socket("s") as socket:
+        await socket.say("first", model="sim:sim-echo")
+        refused = (await socket.say("far too long", model="sim:sim-http400context"))[-1]
+        assert refused["metadata"]["ending"] == "rejected"
+        await socket.say("shorter", model="sim:sim-echo")
+        assert [message["content"] for message in simulator.last["body"]["messages"]] == ["first", "first", "shorter"]
+        # Asked for again, it is sent again: perhaps the other model has more room.
+        await socket.say_frame("regenerate", messageId=refused["replyId"], model="sim:sim-echo")
+    assert [message["content"] for message in simulator.last["body"]["messages"]] == ["first", "first", "far too long"]
+
+
 async def test_the_history_arrives_exactly_as_it_was_written(site, simulator):
     odd = "\x01\x1b[31m\x7f\x85\x9f\u2028\u2029\ufeff\ufffe\uffff \u202e \U0001f600 é {{x}} # - : ' \" \\ \t\r\n\n end "
     async with Socket("s") as socket:
