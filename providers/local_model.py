@@ -23,8 +23,10 @@ PRIORITY = 1000
 # Four people at once, each with half of what SmolLM2 was trained on: 530 MB in all, of which 380 MB are the contexts.
 SLOTS = 4
 CONTEXT_TOKENS = 4096
-# Small models repeat themselves without end; at 120 tokens a second this is 17 s, and then the answer can be continued.
-ANSWER_TOKENS = 2048
+# Small models repeat themselves without end: four seconds of that are enough, and leave room for the next messages.
+ANSWER_TOKENS = 512
+# Makes such loops rarer; 1 is none, and much more spoils the sentences.
+REPEAT_PENALTY = 1.1
 # A long prompt is read in steps between which the other answers move on: 1.4 s apart at 256, 9 s at 2048, the default.
 BATCH_TOKENS = 256
 # Counted from when the file is loaded, which takes as long as the disk does.
@@ -143,6 +145,7 @@ def _load(model: LocalModel, port: int, verbose: bool) -> LocalServer:
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * CONTEXT_TOKENS
     params.n_predict = ANSWER_TOKENS
+    params.sampling.penalty_repeat = REPEAT_PENALTY
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     # Off: copies of finished contexts, by default up to 8 GiB of them.
     params.cache_ram_mib = 0

@@ -111,7 +111,7 @@ def test_makes_the_last_of_the_providers():
     record_provider(SMALL, "http://127.0.0.1:4000")
     model = Model.objects.select_related("provider").get()
     assert str(model) == "local:smollm2-135m-instruct"
-    assert (model.label, model.context_window, model.max_output) == ("SmolLM2", 4096, 2048)
+    assert (model.label, model.context_window, model.max_output) == ("SmolLM2", 4096, 512)
     assert (model.provider.name, model.provider.kind) == ("Local model", "openai-compatible")
     assert (model.provider.api_base, model.provider.priority) == ("http://127.0.0.1:4000/v1", 1000)
     assert model.provider.key_variable == ""
