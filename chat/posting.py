@@ -159,8 +159,8 @@ class Draft:
         reply.started_at = None if waits else timezone.now()
         said = [Line(*(getattr(message, name) for name in Line._fields)) for message in before]
         plan = None if waits else plan_for(reply, [*self.lines, *said])
-        if plan and plan.candidates:
-            reply.provider, reply.model = plan.candidates[0].provider, plan.candidates[0].model
+        if plan:
+            plan.name_first(reply)
         # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
         self.conversation.current_leaf_id = reply.id
         self.conversation.save()

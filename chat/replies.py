@@ -44,6 +44,11 @@ class Plan:
     temperature: float | None = None
     max_tokens: int | None = None
 
+    def name_first(self, reply: Message) -> None:
+        """Write on the row who is asked first, so that it is known even where the answer is interrupted."""
+        if self.candidates:
+            reply.provider, reply.model = self.candidates[0].provider, self.candidates[0].model
+
 
 class Slot:
     """One of the few places for a message on its way from the socket to the provider; freed as early as possible.
@@ -240,8 +245,9 @@ def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
     if others.filter(earlier | Q(state=State.RUNNING)).exists():
         return None
     plan = plan_for(reply, lines_of(reply.conversation_id))
-    first = {"provider": plan.candidates[0].provider, "model": plan.candidates[0].model} if plan.candidates else {}
-    Message.objects.filter(pk=reply_id).update(state=State.RUNNING, started_at=timezone.now(), **first)
+    reply.state, reply.started_at = State.RUNNING, timezone.now()
+    plan.name_first(reply)
+    reply.save(update_fields=["state", "started_at", "provider", "model"])
     return plan
 
 
