@@ -22,6 +22,40 @@ class Replica(models.Model):
         return self.name
 
 
+class Failover(models.TextChoices):
+    """What happens when a provider fails in the middle of an answer."""
+
+    CONTINUE = "continue", "the next provider continues"
+    ASK = "ask", "the reader is asked"
+    OFF = "off", "the answer ends there"
+
+
+CONTINUE_PROMPT = (
+    "Your last answer was cut off. Continue it exactly where it stopped, in the same language and format. "
+    "Do not repeat anything and do not comment on the interruption."
+)
+
+
+class SiteSettings(models.Model):
+    """What an admin decides for all conversations: one row."""
+
+    failover = models.CharField(
+        "when a provider fails in mid-answer", max_length=16, choices=Failover, default=Failover.CONTINUE
+    )
+    continue_prompt = models.TextField(
+        default=CONTINUE_PROMPT,
+        max_length=2000,
+        help_text="What the next model is told after the text it should continue. Sent as the user's words.",
+    )
+
+    class Meta:
+        verbose_name_plural = "site settings"
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_row_of_site_settings")]
+
+    def __str__(self) -> str:
+        return "Site settings"
+
+
 class Conversation(models.Model):
     """A tree of messages of one owner; `current_leaf` names the branch that is shown and sent to the model."""
 
@@ -30,6 +64,9 @@ class Conversation(models.Model):
     name = models.CharField(max_length=64, help_text="What /ws?session= calls it; the id where the page made it.")
     title = models.CharField(max_length=200, blank=True)
     model = models.CharField(max_length=160, blank=True, help_text="provider:model. Empty: whatever is best.")
+    failover = models.CharField(
+        max_length=16, choices=Failover, blank=True, help_text="Empty: as the site's settings say."
+    )
     current_leaf = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -85,6 +122,8 @@ class Message(models.Model):
     epoch = models.PositiveIntegerField(default=0, help_text="Grows with every change of owner; a write names it.")
     stop_requested = models.BooleanField(default=False)
     requested_model = models.CharField(max_length=160, blank=True)
+    only_model = models.BooleanField(default=False, help_text="Nobody else may answer.")
+    skipped = models.JSONField(default=list, blank=True, help_text="Who was not asked, and why: [[model, reason]].")
     parameters = models.JSONField(default=dict, blank=True)
     provider = models.CharField(max_length=32, blank=True)
     model = models.CharField(max_length=120, blank=True)
@@ -101,7 +140,7 @@ class Message(models.Model):
     output_tokens = models.PositiveIntegerField(null=True, blank=True, help_text="Reasoning included.")
     reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
     cost_usd = models.DecimalField(
-        max_digits=20, decimal_places=10, null=True, blank=True, help_text="NULL is unknown."
+        max_digits=20, decimal_places=12, null=True, blank=True, help_text="Of all attempts. NULL is unknown."
     )
     cost_source = models.CharField(max_length=16, blank=True)
 

@@ -15,7 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from .models import Kind, Model, Provider
+from .kinds import Kind
+from .models import Model, Provider
 
 SLUG = "local"
 # Behind every provider that an admin is likely to add.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from providers import config
 from providers.aichat import Clocks
-from providers.models import Kind, Model, Provider
+from providers.kinds import Kind
+from providers.models import Model, Provider
 from providers.secrets import find_key
 
 # The kinds whose debug log the transcript can read; only these are held to a finish reason.

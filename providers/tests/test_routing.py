@@ -4,7 +4,8 @@ import pytest
 
 from providers.aichat import Clocks
 from providers.config import Target
-from providers.models import Kind, Model, Provider
+from providers.kinds import Kind
+from providers.models import Model, Provider
 from providers.routing import PARSED_KINDS, candidates
 from providers.transcript import DIALECTS
 from sasha.testing import TEST_KEY, make_provider
