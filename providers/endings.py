@@ -70,6 +70,47 @@ SENTENCES = {
 }
 
 
+class Effect(StrEnum):
+    """What an ending says about its provider's health."""
+
+    SUCCESS = "success"
+    NEUTRAL = "neutral"
+    FAILURE = "failure"
+    OPEN = "open"  # the provider is not asked again for a while
+    OPEN_MODEL = "open for the model"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What follows from an attempt's ending: for its provider's health, and whether the next provider is asked."""
+
+    effect: Effect
+    next_before: bool = False  # before the first token
+    next_after: bool = False  # after it, with a seam
+
+
+RULES = {
+    Ending.COMPLETE: Rule(Effect.SUCCESS),
+    Ending.LENGTH: Rule(Effect.SUCCESS),
+    Ending.FILTERED: Rule(Effect.NEUTRAL),
+    Ending.EMPTY: Rule(Effect.FAILURE, next_before=True),
+    Ending.CUT: Rule(Effect.FAILURE, next_before=True, next_after=True),
+    Ending.STALLED: Rule(Effect.FAILURE, next_before=True, next_after=True),
+    Ending.TIMED_OUT: Rule(Effect.FAILURE, next_before=True, next_after=True),
+    Ending.RATE_LIMITED: Rule(Effect.OPEN, next_before=True, next_after=True),
+    # Only to a model with more context: providers/routing.py.
+    Ending.REJECTED: Rule(Effect.NEUTRAL),
+    Ending.MISCONFIGURED: Rule(Effect.OPEN_MODEL, next_before=True, next_after=True),
+    Ending.UNAUTHORISED: Rule(Effect.OPEN, next_before=True, next_after=True),
+    Ending.PROVIDER_ERROR: Rule(Effect.FAILURE, next_before=True, next_after=True),
+    Ending.UNREACHABLE: Rule(Effect.FAILURE, next_before=True, next_after=True),
+    Ending.CRASHED: Rule(Effect.NEUTRAL, next_before=True, next_after=True),
+    Ending.STOPPED: Rule(Effect.NEUTRAL),
+    Ending.INTERRUPTED: Rule(Effect.NEUTRAL),
+    Ending.NOT_STARTED: Rule(Effect.NEUTRAL),
+}
+
+
 class Finish(StrEnum):
     """A provider's own reason for its last token, whatever it calls it."""
 
@@ -109,6 +150,10 @@ class Evidence:
     too_long: bool = False
     spawn_error: str = ""
     needs_finish_reason: bool = True
+    # The kind of the provider, whose errors are read by its own table.
+    kind: str = ""
+    # Seconds after which the provider wants to be asked again, where its error says so.
+    retry_seconds: float | None = None
 
 
 @dataclass(frozen=True)
