@@ -89,11 +89,23 @@ class RequestSent:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Milliseconds since the spawn, and how many characters of text and reasoning came. None: it never came so far."""
+
+    request_ms: int | None = None
+    first_token_ms: int | None = None
+    longest_gap_ms: int | None = None
+    total_ms: int | None = None
+    characters: int = 0
+
+
+@dataclass(frozen=True)
 class Finished:
     """The end: what is known about it, and the usage that the provider reported."""
 
     evidence: Evidence
     usage: Usage | None = None
+    times: Times = Times()
 
 
 Event = RequestSent | Text | Reasoning | Finished
@@ -165,7 +177,7 @@ def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
     if os.path.exists(settings.CA_BUNDLE):
         variables["SSL_CERT_FILE"] = settings.CA_BUNDLE
     if request.key:
-        variables[config.KEY_VARIABLE] = request.key
+        variables[config.key_variable(target)] = request.key
     if patch := config.body_patch(target, request.max_tokens):
         variables[config.PATCH_VARIABLE] = patch
     return variables
@@ -192,6 +204,11 @@ def set_limits(pid: int) -> None:
             _, hard = resource.prlimit(pid, limit)
             lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.prlimit(pid, limit, (lowest, lowest))
+
+
+def _clean(text: str) -> str:
+    """Return what a provider said without keys, and without what no database takes: NUL and half surrogate pairs."""
+    return redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 LIVE: set[Child] = set()
@@ -230,6 +247,9 @@ class Child(asyncio.SubprocessProtocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._progress_at = self._started = 0.0
         self._has_progress = self._has_text = self._paused = False
+        self._first_at: float | None = None
+        self._last_at = self._longest_gap = 0.0
+        self._characters = 0
 
     # --- Start --------------------------------------------------------------------------------------------------------
 
@@ -341,6 +361,7 @@ class Child(asyncio.SubprocessProtocol):
                 self._progress()
                 self._has_text |= isinstance(event, Text)
                 self._pending += len(event.text)
+                self._characters += len(event.text)
             self._events.append(event)
         if events:
             self._flow()
@@ -388,9 +409,9 @@ class Child(asyncio.SubprocessProtocol):
                 finish=said.finish,
                 in_band_error=said.in_band_error,
                 http_status=said.http_status,
-                error_type=redact(said.error_type),
-                error_text=redact(said.error_text),
-                stderr=redact(self._stderr.decode(errors="replace")),
+                error_type=_clean(said.error_type),
+                error_text=_clean(said.error_text),
+                stderr=_clean(self._stderr.decode(errors="replace")),
                 request_sent=said.request_at is not None,
                 has_text=self._has_text,
                 clock=self.clock,
@@ -398,14 +419,34 @@ class Child(asyncio.SubprocessProtocol):
                 interrupted=self.stop.reason == "interrupted",
                 too_long=self.stop.reason == "too_long",
                 needs_finish_reason=self.request.needs_finish_reason,
+                kind=self.request.target.kind,
+                retry_seconds=said.retry_seconds,
             ),
             said.usage,
+            self._times(),
+        )
+
+    def _times(self) -> Times:
+        def since_spawn(at: float | None) -> int | None:
+            return None if at is None else round((at - self._started) * 1000)
+
+        return Times(
+            request_ms=since_spawn(self.transcript.request_at),
+            first_token_ms=since_spawn(self._first_at),
+            longest_gap_ms=None if self._first_at is None else round(self._longest_gap * 1000),
+            total_ms=since_spawn(self._loop.time()),
+            characters=self._characters,
         )
 
     # --- Clocks -------------------------------------------------------------------------------------------------------
 
     def _progress(self) -> None:
-        self._progress_at = self._loop.time()
+        self._progress_at = now = self._loop.time()
+        if self._first_at is None:
+            self._first_at = now
+        else:
+            self._longest_gap = max(self._longest_gap, now - self._last_at)
+        self._last_at = now
         if not self._has_progress:
             # From now on it is the idle clock that counts.
             self._has_progress = True

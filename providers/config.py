@@ -15,9 +15,10 @@ from typing import Any
 
 from django.conf import settings
 
-# The client's name in the file. aichat derives the key's variable from it.
+from providers.kinds import KINDS, Kind, KindInfo
+
+# The client's name in the file. aichat derives the variables of its key and its patch from it.
 CLIENT = "p"
-KEY_VARIABLE = "P_API_KEY"
 PATCH_VARIABLE = "AICHAT_PATCH_P_CHAT_COMPLETIONS"
 DEFAULT_TEMPERATURE = 0.7
 # Anthropic refuses a request without a limit; every model of theirs allows this one.
@@ -28,12 +29,22 @@ SESSION_SECONDS = 60
 
 @dataclass(frozen=True)
 class Target:
-    """Where a request goes: aichat's client type, the address ("": the service's own), and the model's name there."""
+    """Where a request goes: aichat's client type, the address ("": the service's own), and the model's name there.
+
+    `options` are those of the provider's row, by name; `extra_body` is a JSON object that is merged into every request.
+    """
 
     kind: str
     api_base: str
     model: str
     max_output: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    extra_body: str = ""
+
+
+def key_variable(target: Target) -> str:
+    """Return the environment variable from which the child takes its key."""
+    return f"{CLIENT}_{_kind(target).key_field}".upper()
 
 
 def write_config(target: Target) -> Path:
@@ -74,7 +85,7 @@ def body_patch(target: Target, max_tokens: int | None) -> str:
     """Return the environment's patch of the request body, or "" where the configuration's own will do."""
     if max_tokens is None:
         return ""
-    return json.dumps({".*": {"body": {**_body(target), **_max_tokens(target, max_tokens)}}})
+    return json.dumps({".*": {"body": _merged(_body(target), _max_tokens(target, max_tokens))}})
 
 
 def sweep_sessions() -> None:
@@ -96,11 +107,12 @@ def home() -> Path:
 
 def _config(target: Target) -> dict[str, Any]:
     model: dict[str, Any] = {"name": target.model}
-    if target.kind == "claude":
+    if target.kind == Kind.CLAUDE:
         model |= {"max_output_tokens": target.max_output or DEFAULT_MAX_OUTPUT, "require_max_tokens": True}
-    client: dict[str, Any] = {"type": target.kind, "name": CLIENT, "models": [model]}
+    client: dict[str, Any] = {"type": target.kind, "name": CLIENT, "models": [model], **_options(target)}
     if target.api_base:
-        client["api_base"] = target.api_base
+        # Not every client of aichat's takes a slash at the end.
+        client["api_base"] = target.api_base.rstrip("/")
     if body := _body(target):
         client["patch"] = {"chat_completions": {".*": {"body": body}}}
     return {
@@ -115,16 +127,37 @@ def _config(target: Target) -> dict[str, Any]:
     }
 
 
+def _kind(target: Target) -> KindInfo:
+    return KINDS[Kind(target.kind)]
+
+
+def _options(target: Target) -> dict[str, str]:
+    # Those of the kind alone: any other name could be a field of aichat's, such as a proxy or a key.
+    known = {option.name for option in _kind(target).options}
+    return {name: value for name, value in target.options if name in known}
+
+
 def _body(target: Target) -> dict[str, Any]:
-    # OpenAI's dialect reports usage only when asked.
-    return {"stream_options": {"include_usage": True}} if target.kind.startswith("openai") else {}
+    usage = {"stream_options": {"include_usage": True}} if _kind(target).asks_for_usage else {}
+    # What an admin has set wins: some servers refuse to be asked for usage.
+    return _merged(usage, json.loads(target.extra_body or "{}"))
 
 
 def _max_tokens(target: Target, count: int) -> dict[str, Any]:
-    if target.kind == "gemini":
-        return {"generationConfig": {"maxOutputTokens": count}}
-    # OpenAI's own newer models know only the longer name; everybody else's servers know the shorter.
-    return {"max_completion_tokens" if target.kind == "openai" else "max_tokens": count}
+    *parents, name = _kind(target).limit
+    body: dict[str, Any] = {name: count}
+    for parent in reversed(parents):
+        body = {parent: body}
+    return body
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return both; where they disagree, `other` wins, within objects that both have as well."""
+    merged = one | other
+    for name in one.keys() & other.keys():
+        if isinstance(one[name], dict) and isinstance(other[name], dict):
+            merged[name] = _merged(one[name], other[name])
+    return merged
 
 
 def _write_directory(directory: Path, content: str) -> None:

@@ -1,7 +1,7 @@
 """How an attempt ended, decided from evidence alone: one enum, one pure function.
 
 The exit code proves little (aichat leaves with 0 after a cut stream), so what the provider said comes first.
-The table behind it is docs/endings.md.
+The table behind it is docs/endings.md; what each provider's errors mean is in providers/errors.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
+
+from providers.errors import Meaning, find_meaning
 
 
 class Ending(StrEnum):
@@ -193,15 +195,21 @@ def _decide_by_us(seen: Evidence) -> Verdict | None:
 
 def _decide_by_provider(seen: Evidence) -> Verdict | None:
     if seen.in_band_error:
-        return Verdict(_classify_error(seen) or Ending.PROVIDER_ERROR, "error in the stream")
-    status = seen.http_status or _status_in(seen.stderr)
-    if status:
-        return Verdict(_classify_error(seen) or classify_status(status), f"HTTP {status}")
+        return _decide_by_error(seen, "error in the stream")
+    if status := _find_status(seen):
+        return _decide_by_error(seen, f"HTTP {status}")
     if seen.finish is Finish.LENGTH:
         return Verdict(Ending.LENGTH, "finish reason")
     if seen.finish is Finish.FILTER:
         return Verdict(Ending.FILTERED, "finish reason")
     return None
+
+
+def _decide_by_error(seen: Evidence, by: str) -> Verdict:
+    meaning, status = _find_meaning(seen), _find_status(seen)
+    if meaning:
+        return Verdict(ENDINGS[meaning], f"{by}, {meaning}" if meaning in NOTED else by)
+    return Verdict(classify_status(status) if status else Ending.PROVIDER_ERROR, by)
 
 
 def _decide_by_exit(seen: Evidence) -> Verdict:
@@ -213,7 +221,7 @@ def _decide_by_exit(seen: Evidence) -> Verdict:
     if code is None or code < 0:
         return Verdict(Ending.CRASHED, f"killed by {_signal_name(code)}")
     if code == RUST_PANIC or not seen.request_sent:
-        missing_key = "api_key" in seen.stderr
+        missing_key = any(f"Miss '{name}'" in seen.stderr for name in KEY_FIELDS)
         return Verdict(Ending.UNAUTHORISED if missing_key else Ending.CRASHED, f"exit code {code}")
     if seen.has_text or (DECODING in seen.stderr and NOT_JSON not in seen.stderr):
         return Verdict(Ending.CUT, f"exit code {code}")
@@ -229,31 +237,36 @@ DECODING = "error decoding response body"
 NOT_JSON = " at line "
 RUST_PANIC = 101
 
-# Searched in the provider's type and sentence, in this order: Google sends a bad key as a 400, OpenAI's and
-# Anthropic's context overflow are a 400 as well, and inside a stream there is no status at all.
-ERROR_WORDS: list[tuple[Ending, re.Pattern[str]]] = [
-    (
-        Ending.UNAUTHORISED,
-        re.compile(
-            r"api[ _]key[ _](not valid|invalid)|invalid[ _]x?-?api[ _-]key|incorrect api key|"
-            r"authentication_error|permission_error|unauthenticated",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        Ending.RATE_LIMITED,
-        re.compile(r"rate[ _]limit|resource_exhausted|too many requests|insufficient_quota", re.IGNORECASE),
-    ),
-    (Ending.PROVIDER_ERROR, re.compile(r"overloaded|unavailable", re.IGNORECASE)),
-    (
-        Ending.REJECTED,
-        re.compile(
-            r"context[ _](length|window)|maximum context|prompt is too long|too many tokens|"
-            r"exceeds? the (available )?context|input token count|content[ _](policy|filter)",
-            re.IGNORECASE,
-        ),
-    ),
-]
+# What aichat calls a key.
+KEY_FIELDS = ("api_key", "secret_access_key")
+
+ENDINGS = {
+    Meaning.KEY: Ending.UNAUTHORISED,
+    # Nobody at this provider answers before an admin has done something.
+    Meaning.CREDIT: Ending.UNAUTHORISED,
+    Meaning.PLACE: Ending.UNAUTHORISED,
+    Meaning.QUOTA: Ending.RATE_LIMITED,
+    Meaning.BUSY: Ending.RATE_LIMITED,
+    Meaning.SERVER: Ending.PROVIDER_ERROR,
+    Meaning.CONTEXT: Ending.REJECTED,
+    Meaning.CONTENT: Ending.REJECTED,
+    Meaning.MODEL: Ending.MISCONFIGURED,
+}
+# Those that the ending alone would not tell.
+NOTED = {Meaning.CREDIT, Meaning.PLACE, Meaning.QUOTA, Meaning.CONTENT}
+
+
+def is_too_long(seen: Evidence) -> bool:
+    """Whether the request was rejected for its length, so that a model with more context may take it."""
+    return decide(seen).ending is Ending.REJECTED and _find_meaning(seen) is not Meaning.CONTENT
+
+
+def is_spent(seen: Evidence) -> bool:
+    """Whether a quota or the credit is used up: waiting a minute does not cure that."""
+    return (seen.in_band_error or _find_status(seen) is not None) and _find_meaning(seen) in SPENT
+
+
+SPENT = {Meaning.QUOTA, Meaning.CREDIT}
 
 
 def classify_status(status: int) -> Ending:
@@ -270,12 +283,16 @@ def classify_status(status: int) -> Ending:
     return Ending.MISCONFIGURED
 
 
-def _classify_error(seen: Evidence) -> Ending | None:
-    # A server's own failure and a plain 401 or 429 need no reading of prose.
-    if seen.http_status and (seen.http_status >= 500 or seen.http_status in (401, 403, 429)):
-        return classify_status(seen.http_status)
-    said = f"{seen.error_type} {seen.error_text}"
-    return next((ending for ending, words in ERROR_WORDS if words.search(said)), None)
+def _find_meaning(seen: Evidence) -> Meaning | None:
+    return find_meaning(seen.kind, _find_status(seen), seen.error_type, seen.error_text)
+
+
+def _find_status(seen: Evidence) -> int | None:
+    if seen.in_band_error:
+        # A status that came too late to be one: some providers write it into the error.
+        found = re.search(r"\b[45]\d\d\b", seen.error_type)
+        return int(found[0]) if found else None
+    return seen.http_status or _status_in(seen.stderr)
 
 
 def _status_in(stderr: str) -> int | None:

@@ -4,13 +4,16 @@ Pure: bytes and times in, facts out. Line shapes were read off aichat 0.30.0:
 
     TIMESTAMP [DEBUG] aichat::client::common: Request URL BODY
     TIMESTAMP [DEBUG] aichat::client::common: Invalid response, status: N, data: JSON
-    TIMESTAMP [DEBUG] aichat::client::openai|claude|vertexai: stream-data: JSON
+    TIMESTAMP [DEBUG] aichat::client::openai|claude|vertexai|cohere: stream-data: JSON
+
+Bedrock writes its request from its own module, and before the JSON of a chunk the name of its event.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -44,11 +47,13 @@ class Transcript:
         self.http_status: int | None = None
         self.error_type = ""
         self.error_text = ""
+        # How long the provider wants to be left alone, where its error says so.
+        self.retry_seconds: float | None = None
         # Runs of reasoning begun so far: each is one <think> that aichat itself wrote on stdout.
         self.reasoning_runs = 0
         # The latest piece of either, and the line that holds it where nobody has asked for it yet.
         self._last_text = ""
-        self._last_line: tuple[bytes, bytes] | None = None
+        self._last_line: tuple[bytes, bytes | None, bytes] | None = None
         # Whether the log stands in the middle of a line that is not kept.
         self.skipping = False
         self._reasoning_open = False
@@ -78,12 +83,12 @@ class Transcript:
         if self._is_request(line, now):
             return
         if found := STREAM_DATA.match(line):
-            if not self._reasoning_open and not TELLING.search(line, found.end()):
+            if not self._reasoning_open and not TELLING.search(line, found.end(1)):
                 # Text alone, like nine lines of ten: only the last of them is ever asked for.
-                self._last_line = found[1], line[found.end() :]
+                self._last_line = found[1], found[2], line[found.end() :]
                 return
             self._read_last_line()
-            self._chunk(found[1], line[found.end() :])
+            self._chunk(found[1], found[2], line[found.end() :])
         elif found := INVALID_RESPONSE.match(line):
             self.http_status = int(found[1])
             self._error(_parse(line[found.end() :]))
@@ -96,29 +101,21 @@ class Transcript:
 
     def _read_last_line(self) -> None:
         if self._last_line:
-            dialect, line = self._last_line
-            self._last_line = None
-            self._chunk(dialect, line)
+            last, self._last_line = self._last_line, None
+            self._chunk(*last)
 
-    def _chunk(self, dialect: bytes, line: bytes) -> None:
+    def _chunk(self, dialect: bytes, event: bytes | None, line: bytes) -> None:
         if isinstance(data := _parse(line), dict):
+            if event:
+                data = {event.decode(): data}
             # A provider may send any JSON; where the shape is not that of its reference, it tells nothing.
             with contextlib.suppress(AttributeError, KeyError, TypeError):
                 DIALECTS.get(dialect, _openai)(self, data)
 
     def _error(self, data: Any) -> None:
-        """Keep the type and the sentence of an error object, in any of the shapes seen."""
-        if isinstance(data, list) and data:
-            data = data[0]
-        error = data.get("error", data) if isinstance(data, dict) else data
-        if not isinstance(error, dict):
-            self.error_text = str(error)[:ERROR_TEXT]
-            return
-        names = (error.get(name) for name in ("type", "code", "status"))
-        details = error.get("details")
-        reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
-        self.error_type = " ".join(str(name) for name in [*names, *reasons] if name)[:ERROR_TEXT]
-        self.error_text = str(error.get("message") or "")[:ERROR_TEXT]
+        complaint = read_error(data)
+        self.error_type, self.error_text = complaint.type, complaint.text
+        self.retry_seconds = complaint.retry_seconds
 
     def _text(self, text: object) -> None:
         if isinstance(text, str) and text:
@@ -135,6 +132,38 @@ class Transcript:
         """Merge counts into `usage`: providers report them in pieces, the latest word of each wins."""
         told = {name: count for name, count in tokens.items() if isinstance(count, int) and 0 <= count <= MOST_TOKENS}
         self.usage = replace(self.usage or Usage(), **told)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A provider's error: its words for what kind it is, its sentence, and how long it wants to be left alone."""
+
+    type: str
+    text: str
+    retry_seconds: float | None = None
+
+
+def read_error(data: Any) -> Complaint:
+    """Return what an error object says, in any of the shapes seen."""
+    if isinstance(data, list) and data:
+        data = data[0]
+    error = data.get("error", data) if isinstance(data, dict) else data
+    if isinstance(error, dict):
+        text = str(error.get("message") or error.get("Message") or "")[:ERROR_TEXT]
+    else:
+        text = str(error)[:ERROR_TEXT]
+        # xAI puts the kind of an error beside its sentence.
+        error = {"code": data.get("code")} if isinstance(data, dict) else {}
+    details = [part for part in _list(error.get("details")) if isinstance(part, dict)]
+    violations = [part for detail in details for part in _list(detail.get("violations")) if isinstance(part, dict)]
+    names = [error.get("type"), error.get("code"), error.get("status")]
+    names += [detail.get("reason") for detail in details] + [part.get("quotaId") for part in violations]
+    delays = [_find_duration(str(detail["retryDelay"])) for detail in details if "retryDelay" in detail]
+    return Complaint(
+        " ".join(str(name) for name in names if name)[:ERROR_TEXT],
+        text,
+        next(iter(delays), None) or _find_retry(text),
+    )
 
 
 def _openai(transcript: Transcript, data: dict[str, Any]) -> None:
@@ -218,6 +247,49 @@ def _gemini(transcript: Transcript, data: dict[str, Any]) -> None:
         )
 
 
+def _cohere(transcript: Transcript, data: dict[str, Any]) -> None:
+    """https://docs.cohere.com/v2/docs/streaming."""
+    delta = data.get("delta") or {}
+    if data.get("type") in ("content-delta", "tool-plan-delta"):
+        message = delta.get("message") or {}
+        transcript._text((message.get("content") or {}).get("text") or message.get("tool_plan"))
+    elif data.get("type") == "message-end":
+        reason = delta.get("finish_reason")
+        transcript.finish = COHERE_FINISH.get(str(reason))
+        if reason in COHERE_FAILURES or delta.get("error"):
+            transcript.in_band_error = True
+            transcript._error({"error": {"type": reason, "message": delta.get("error")}})
+        # What is billed: `tokens` also counts what Cohere adds of its own.
+        if billed := (delta.get("usage") or {}).get("billed_units"):
+            transcript._count(input=_whole(billed.get("input_tokens")), output=_whole(billed.get("output_tokens")))
+
+
+def _bedrock(transcript: Transcript, data: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, by the event's name."""
+    match data:
+        case {"contentBlockDelta": {"delta": {"text": text}}}:
+            transcript._text(text)
+        case {"contentBlockDelta": {"delta": {"reasoningContent": {"text": text}}}}:
+            transcript._reasoning(text, or_empty=True)
+        case {"contentBlockStop": _}:
+            transcript._reasoning_open = False
+        case {"messageStop": {"stopReason": reason}}:
+            transcript.finish = BEDROCK_FINISH.get(reason)
+        case {"metadata": {"usage": usage}}:
+            # As Anthropic counts: inputTokens are the fresh ones alone.
+            transcript._count(
+                input=usage.get("inputTokens"),
+                cache_read=usage.get("cacheReadInputTokens"),
+                cache_write=usage.get("cacheWriteInputTokens"),
+                output=usage.get("outputTokens"),
+            )
+
+
+def _whole(count: object) -> int | None:
+    # Cohere's reference has decimals here.
+    return int(count) if isinstance(count, (int, float)) and math.isfinite(count) else None
+
+
 def _fresh(prompt: int | None, cached: int | None) -> int | None:
     # More cached than there was at all: a server that counts the two apart, whatever the dialect's reference says.
     if prompt is None or not cached or cached > prompt:
@@ -230,6 +302,8 @@ DIALECTS: dict[bytes, Callable[[Transcript, dict[str, Any]], None]] = {
     b"openai": _openai,
     b"claude": _claude,
     b"vertexai": _gemini,
+    b"cohere": _cohere,
+    b"bedrock": _bedrock,
 }
 # OpenAI's own, and what services that speak its dialect say instead. An unknown word proves nothing.
 OPENAI_FINISH = {
@@ -254,14 +328,25 @@ CLAUDE_FINISH = {
     "refusal": Finish.FILTER,
 }
 GEMINI_FINISH = {"STOP": Finish.NATURAL, "MAX_TOKENS": Finish.LENGTH}
+COHERE_FINISH = {
+    "COMPLETE": Finish.NATURAL,
+    "STOP_SEQUENCE": Finish.NATURAL,
+    "TOOL_CALL": Finish.NATURAL,
+    "MAX_TOKENS": Finish.LENGTH,
+    "ERROR_LIMIT": Finish.LENGTH,
+    "ERROR_TOXIC": Finish.FILTER,
+}
+COHERE_FAILURES = {"ERROR", "TIMEOUT"}
+BEDROCK_FINISH = CLAUDE_FINISH | {"content_filtered": Finish.FILTER, "guardrail_intervened": Finish.FILTER}
 
 PREFIX = rb"\S+ \[DEBUG\] aichat::client::"
-REQUEST = re.compile(PREFIX + rb"common: Request ")
-STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: ")
+REQUEST = re.compile(PREFIX + rb"(?:common|bedrock): Request ")
+STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: (?:(\w+) )?")
 # What a chunk must hold to say more than text, in any dialect. aichat writes it compactly: no spaces.
 TELLING = re.compile(
     rb'"(?:finish_reason|stop_reason|finishReason|blockReason)":"|"usage":\{|usageMetadata|"error"|'
-    rb"reasoning|thinking|thought|message_|content_block_st"
+    rb"reasoning|thinking|thought|message_|content_block_st|contentBlockSt|messageSt|metadata |"
+    rb'"type":"(?:content-end|citation-)'
 )
 INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d{3}), data: ")
 # A longer line is given up: no provider sends such a chunk.
@@ -270,6 +355,35 @@ LINE_BYTES = 4 * 1024 * 1024
 MOST_TOKENS = 2**31 - 1
 # Characters kept of a provider's error: enough for any sentence, too little for a page of HTML.
 ERROR_TEXT = 2_000
+# "20s", "34.07s", "1m12.5s", "6ms", "2 minutes 5 seconds"; more digits than these are no time.
+DURATION = (
+    r"(?:\d{1,9}(?:\.\d{1,12})?\s?(?:ms|milliseconds?|[smhd]|sec(?:ond)?s?|min(?:ute)?s?|hours?|days?)(?![a-z])\s?)+"
+)
+DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s?([a-z]+)")
+RETRY = re.compile(rf"\b(?:try again|retry(?: your requests?)?) (?:in|after) ({DURATION})", re.IGNORECASE)
+# By the first letter, but for the one that two units share.
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+# Nobody is left alone for longer on a provider's word.
+MOST_RETRY_SECONDS = 86_400
+
+
+def _find_retry(sentence: str) -> float | None:
+    found = RETRY.search(sentence)
+    return _find_duration(found[1]) if found else None
+
+
+def _find_duration(text: str) -> float | None:
+    """Return the seconds that `text` says, or None where it is no duration, or none that anybody would wait."""
+    if not re.fullmatch(DURATION, text, re.IGNORECASE):
+        return None
+    seconds = 0.0
+    for number, unit in DURATION_PART.findall(text.lower()):
+        seconds += float(number) * (0.001 if unit.startswith(("ms", "milli")) else UNIT_SECONDS[unit[0]])
+    return seconds if 0 < seconds <= MOST_RETRY_SECONDS else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parse(raw: bytes) -> Any:

@@ -1,8 +1,8 @@
-"""How OpenAI, Anthropic and Google stream: their requests read, their chunks written.
+"""How OpenAI, Anthropic, Google and Cohere stream: their requests read, their chunks written.
 
 For the simulator. Pure: bytes in, bytes out. The shapes follow the providers' public references:
 https://platform.openai.com/docs/api-reference/chat-streaming, https://docs.anthropic.com/en/api/messages-streaming,
-https://ai.google.dev/api/generate-content.
+https://ai.google.dev/api/generate-content, https://docs.cohere.com/v2/docs/streaming.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from providers.endings import Finish
-from providers.simulator.refusals import anthropic_error, google_error, openai_error
+from providers.simulator.refusals import anthropic_error, cohere_error, google_error, openai_error
 from providers.simulator.script import Spec, count_tokens
 from providers.transcript import Usage
 
@@ -46,7 +46,7 @@ class BadRequestError(ValueError):
 class Refusal(Protocol):
     """One of the functions of `refusals`."""
 
-    def __call__(self, status: int, variant: str, model: str, *, sentence: str = "") -> Any: ...
+    def __call__(self, status: int, variant: str, model: str, *, sentence: str = "", retry: int = 20) -> Any: ...
 
 
 class Dialect(ABC):
@@ -54,6 +54,8 @@ class Dialect(ABC):
 
     name: ClassVar[str]
     refuse: ClassVar[Refusal]
+    # What it answers to a wrong key.
+    key_status: ClassVar[int] = 401
     content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
     # Keeps a connection alive and is not text.
     heartbeat: ClassVar[bytes]
@@ -74,10 +76,20 @@ class Dialect(ABC):
     def read(cls, body: dict[str, Any], path_model: str) -> Question:
         """Return what `body` asks; `path_model` is the model where the address names it."""
 
+    @classmethod
+    @abstractmethod
+    def list_models(cls, names: Iterable[str]) -> dict[str, Any]:
+        """Return the provider's list of its models."""
+
+    @property
+    @abstractmethod
+    def served(self) -> Usage:
+        """Return what has been read and written up to now, in the transcript's terms: what would be billed."""
+
     @property
     @abstractmethod
     def usage(self) -> Usage | None:
-        """Return what has been reported up to now, in the transcript's terms."""
+        """Return what of it has been reported up to now."""
 
     @abstractmethod
     def opening(self) -> bytes:
@@ -125,18 +137,26 @@ class OpenAI(Dialect):
         messages = [Message(message["role"], text_of(message.get("content"))) for message in body["messages"]]
         # The only one of the three that has to be asked.
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return ask(body["model"], messages, streams=body.get("stream") is True, wants_usage=wants_usage)
+        # Azure has the model in the address.
+        model = path_model or body["model"]
+        return ask(model, messages, streams=body.get("stream") is True, wants_usage=wants_usage)
+
+    @classmethod
+    def list_models(cls, names: Iterable[str]) -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "sim"} for name in names]}
 
     @property
-    def usage(self) -> Usage | None:
-        if not (self.ended and self.reports_usage):
-            return None
+    def served(self) -> Usage:
         return Usage(
             input=self.input - self.cache_read,
             cache_read=self.cache_read,
             output=self.sent + self.thought,
             reasoning=self.thought,
         )
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.served if self.ended and self.reports_usage else None
 
     def opening(self) -> bytes:
         return self._choice({"role": "assistant", "content": "", "refusal": None})
@@ -200,16 +220,24 @@ class Anthropic(Dialect):
         messages = [Message(message["role"], text_of(message["content"])) for message in body["messages"]]
         return ask(body["model"], system + messages, streams=body.get("stream") is True)
 
+    @classmethod
+    def list_models(cls, names: Iterable[str]) -> dict[str, Any]:
+        return {"data": [{"type": "model", "id": name, "display_name": name} for name in names], "has_more": False}
+
     @property
-    def usage(self) -> Usage | None:
-        if not (self.reports_usage and self._opened):
-            return None
+    def served(self) -> Usage:
         return Usage(
             input=self.input - self.cache_read - self.cache_write,
             cache_read=self.cache_read,
             cache_write=self.cache_write,
-            output=self.sent + self.thought if self.ended else 1,
+            output=self.sent + self.thought,
         )
+
+    @property
+    def usage(self) -> Usage | None:
+        if not (self.reports_usage and self._opened):
+            return None
+        return self.served if self.ended else replace(self.served, output=1)
 
     def opening(self) -> bytes:
         self._opened = True
@@ -278,6 +306,7 @@ class Google(Dialect):
 
     name = "google"
     refuse = staticmethod(google_error)
+    key_status = 400
     content_type = "application/json; charset=UTF-8"
     heartbeat = b"\n"
     malformed = b',\r\n{"candidates": oops}'
@@ -296,16 +325,23 @@ class Google(Dialect):
         messages += [Message(content.get("role", "user"), text_of(content["parts"])) for content in body["contents"]]
         return ask(path_model, messages)
 
+    @classmethod
+    def list_models(cls, names: Iterable[str]) -> dict[str, Any]:
+        methods = ["generateContent", "countTokens"]
+        return {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]}
+
     @property
-    def usage(self) -> Usage | None:
-        if not (self.reports_usage and (self.sent or self.ended)):
-            return None
+    def served(self) -> Usage:
         return Usage(
             input=self.input - self.cache_read,
             cache_read=self.cache_read or None,
             output=self.sent + self.thought,
             reasoning=self.thought or None,
         )
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.served if self.reports_usage and (self.sent or self.ended) else None
 
     def opening(self) -> bytes:
         # Nothing is sent before the first chunk; the array's bracket comes with it.
@@ -350,6 +386,62 @@ class Google(Dialect):
         return f',"usageMetadata":{{{counts}}}'
 
 
+class Cohere(Dialect):
+    """https://docs.cohere.com/v2/docs/streaming; its thinking is not shown by aichat."""
+
+    name = "cohere"
+    refuse = staticmethod(cohere_error)
+    heartbeat = b": keep-alive\n\n"
+
+    @classmethod
+    def read(cls, body: dict[str, Any], path_model: str) -> Question:
+        messages = [Message(message["role"], text_of(message.get("content"))) for message in body["messages"]]
+        return ask(body["model"], messages, streams=body.get("stream") is True)
+
+    @classmethod
+    def list_models(cls, names: Iterable[str]) -> dict[str, Any]:
+        return {"models": [{"name": name, "endpoints": ["chat"]} for name in names]}
+
+    @property
+    def served(self) -> Usage:
+        return Usage(input=self.input, output=self.sent + self.thought)
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.served if self.ended and self.reports_usage else None
+
+    def opening(self) -> bytes:
+        start = event("message-start", id=self.id, delta={"message": {"role": "assistant", "content": []}})
+        return start + event("content-start", index=0, delta={"message": {"content": {"type": "text", "text": ""}}})
+
+    def reasoning(self, text: str) -> bytes:
+        self.thought += 1
+        return event("content-delta", index=0, delta={"message": {"content": {"thinking": text}}})
+
+    def token(self, text: str) -> bytes:
+        self.sent += 1
+        return event("content-delta", index=0, delta={"message": {"content": {"text": text}}})
+
+    def ending(self, finish: Finish) -> bytes:
+        self.ended = True
+        delta: dict[str, Any] = {"finish_reason": COHERE_FINISH[finish]}
+        if self.reports_usage:
+            output = self.sent + self.thought
+            billed = {"input_tokens": self.input, "output_tokens": output}
+            # The real service counts its own preamble here.
+            delta["usage"] = {
+                "billed_units": billed,
+                "tokens": {"input_tokens": self.input + 500, "output_tokens": output},
+            }
+        return event("content-end", index=0) + event("message-end", delta=delta)
+
+    def closing(self) -> bytes:
+        return b"data: [DONE]\n\n"
+
+    def error(self) -> bytes:
+        return event("message-end", delta={"finish_reason": "ERROR", "error": "internal server error"})
+
+
 def ask(model: str, messages: list[Message], *, streams: bool = True, wants_usage: bool = True) -> Question:
     """Return the question in `messages`."""
     prompt = next((message.text for message in reversed(messages) if message.role == "user"), "")
@@ -371,7 +463,7 @@ def text_of(content: str | Iterable[dict[str, Any]] | None) -> str:
 
 
 def event(kind: str, **fields: Any) -> bytes:
-    """Return one of Anthropic's events, which name their type twice."""
+    """Return one of Anthropic's or Cohere's events, which name their type twice."""
     return f"event: {kind}\ndata: {dumps({'type': kind, **fields})}\n\n".encode()
 
 
@@ -384,5 +476,4 @@ def dumps(data: Any) -> str:
 ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 GOOGLE_FINISH = {Finish.NATURAL: "STOP", Finish.LENGTH: "MAX_TOKENS", Finish.FILTER: "SAFETY"}
-
-DIALECTS: tuple[type[Dialect], ...] = (OpenAI, Anthropic, Google)
+COHERE_FINISH = {Finish.NATURAL: "COMPLETE", Finish.LENGTH: "MAX_TOKENS", Finish.FILTER: "ERROR_TOXIC"}

@@ -33,6 +33,8 @@ FINISHES: dict[Fault | None, Finish] = {Fault.LENGTH: Finish.LENGTH, Fault.FILTE
 class Line:
     """One request in the ledger. What it counts was written to the socket; the client may have read less.
 
+    `served` is what the provider would bill, told or not: the input, and the output up to where it ended; None where
+    it refused. `usage` is what of that it has reported. Both have the fields of `providers.transcript.Usage`.
     `ended` is "whole", the fault that struck, "client_gone" before either, "stopped" with the simulator, or "" so far.
     `late_ms` is the furthest that a token fell behind its pace.
     """
@@ -48,6 +50,7 @@ class Line:
     input_characters: int
     tokens_sent: int = 0
     text_sha256: str = hashlib.sha256().hexdigest()
+    served: dict[str, int | None] | None = None
     usage: dict[str, int | None] | None = None
     ended: str = ""
     open: bool = True
@@ -177,6 +180,7 @@ class Stream:
         usage = self._dialect.usage
         self.line.tokens_sent = self._dialect.sent
         self.line.text_sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.line.served = asdict(self._dialect.served)
         self.line.usage = asdict(usage) if usage else None
         self.line.seconds = round(self._loop.time() - self._began, 4)
 

@@ -1,4 +1,4 @@
-"""What OpenAI, Anthropic and Google answer instead of a stream: the JSON of their HTTP errors, for the simulator.
+"""What each provider answers instead of a stream: the JSON of its HTTP errors, for the simulator.
 
 The bodies are the providers' own, as their users quote them in public issues; only names and numbers are made up.
 """
@@ -8,26 +8,34 @@ from __future__ import annotations
 from typing import Any
 
 
-def openai_error(status: int, variant: str, model: str, *, sentence: str = "") -> Any:
-    """Return OpenAI's body for `status`; `variant` is that of `Spec`, `sentence` replaces the usual one."""
+def openai_error(status: int, variant: str, model: str, *, sentence: str = "", retry: int = 20) -> Any:
+    """Return OpenAI's body for `status`; `variant` and `retry` are those of `Spec`; `sentence` replaces its own."""
     usual, kind, code = OPENAI_ERRORS.get(variant or str(status), (OTHER, _blame(status, "server_error"), None))
-    message = sentence or usual.format(model=model, status=status)
+    message = sentence or usual.format(model=model, status=status, retry=retry)
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def anthropic_error(status: int, variant: str, model: str, *, sentence: str = "") -> Any:
-    """Return Anthropic's body; the arguments are those of `openai_error`."""
+def anthropic_error(status: int, variant: str, model: str, *, sentence: str = "", retry: int = 20) -> Any:
+    """Return Anthropic's body; the arguments are those of `openai_error`. The real service says `retry` in a header."""
     usual, kind = ANTHROPIC_ERRORS.get(variant or str(status), (OTHER, _blame(status, "api_error")))
     error = {"type": kind, "message": sentence or usual.format(model=model, status=status)}
     return {"type": "error", "error": error, "request_id": "req_sim"}
 
 
-def google_error(status: int, variant: str, model: str, *, sentence: str = "") -> Any:
+def google_error(status: int, variant: str, model: str, *, sentence: str = "", retry: int = 20) -> Any:
     """Return Google's body, an array as the stream would have been; the arguments are those of `openai_error`."""
     server = _blame(status, "INTERNAL", "INVALID_ARGUMENT")
     usual, kind, details = GOOGLE_ERRORS.get(variant or str(status), (OTHER, server, []))
+    if status == 429 and not variant:
+        details = [*details, {"@type": f"{GOOGLE_TYPES}.RetryInfo", "retryDelay": f"{retry}s"}]
     error = {"code": status, "message": sentence or usual.format(model=model, status=status), "status": kind}
     return [{"error": error | ({"details": details} if details else {})}]
+
+
+def cohere_error(status: int, variant: str, model: str, *, sentence: str = "", retry: int = 20) -> Any:
+    """Return Cohere's body, a sentence alone; the arguments are those of `openai_error`. It never says `retry`."""
+    usual = COHERE_ERRORS.get(variant or str(status), OTHER)
+    return {"id": "sim", "message": sentence or usual.format(model=model, status=status)}
 
 
 def proxy_page(status: int, phrase: str) -> str:
@@ -66,7 +74,8 @@ OPENAI_ERRORS: dict[str, tuple[str, str, str | None]] = {
     ),
     "429": (
         "Rate limit reached for {model} in organization org-sim on tokens per min (TPM): Limit 30000, Used 29937, "
-        "Requested 385. Please try again in 20s. Visit https://platform.openai.com/account/rate-limits to learn more.",
+        "Requested 385. Please try again in {retry}s. Visit https://platform.openai.com/account/rate-limits to learn "
+        "more.",
         "tokens",
         "rate_limit_exceeded",
     ),
@@ -115,11 +124,17 @@ GOOGLE_ERRORS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     "429": (
         "You exceeded your current quota, please check your plan and billing details.",
         "RESOURCE_EXHAUSTED",
-        [
-            {"@type": f"{GOOGLE_TYPES}.QuotaFailure", "violations": [{"quotaId": "GenerateRequestsPerMinute"}]},
-            {"@type": f"{GOOGLE_TYPES}.RetryInfo", "retryDelay": "20s"},
-        ],
+        [{"@type": f"{GOOGLE_TYPES}.QuotaFailure", "violations": [{"quotaId": "GenerateRequestsPerMinute"}]}],
     ),
     "503": ("The model is overloaded. Please try again later.", "UNAVAILABLE", []),
     "504": ("The request timed out. Please try again.", "DEADLINE_EXCEEDED", []),
+}
+
+COHERE_ERRORS = {
+    "context": "too many tokens: size limit exceeded by 1001 tokens. Try using shorter or fewer inputs.",
+    "key": "invalid api token",
+    "401": "invalid api token",
+    "404": "model '{model}' not found, make sure the correct model ID was used and that you have access to the model.",
+    "429": "You are past the per minute request limit, please wait and try again later.",
+    "500": "internal server error",
 }

@@ -38,6 +38,7 @@ class Spec:
     at: int | None = None  # tokens before the fault; None: half of them
     fault: Fault | None = None
     status: int = 0
+    retry: int = 20  # seconds to wait, as the body of `http429` says in the provider's own way
     variant: str = ""  # of an HTTP error: "", "context", "key" or "html"
     echo: bool = False  # the last user message instead of counted words
     emoji: bool = False  # characters of one to four bytes
@@ -74,7 +75,7 @@ SLOW_CLOSE_SECONDS = 1
 # Short enough that an echo streams, long enough that a few MiB do not take a minute.
 ECHO_CHARACTERS = 16
 
-NUMBER = re.compile(r"(n|gap|first|at)(\d{1,6})")
+NUMBER = re.compile(r"(n|gap|first|at|retry)(\d{1,6})")
 HTTP_ERROR = re.compile(r"http([45]\d\d)(context|key|html)?")
 FLAGS = {name for name, kind in Spec.__annotations__.items() if kind == "bool"}
 FAULTS = {fault.value for fault in Fault} - {Fault.HTTP}

@@ -1,8 +1,8 @@
 """A provider on loopback whose models fail on demand: an asyncio HTTP server, and the ledger of what it served.
 
-It speaks the streaming HTTP of `dialects`, says what `script` says, and never asks for a key. Besides, `GET /served`
-(`?last=N`) is the ledger, `GET /last` the last request, `POST /reset` forgets both. Only as much HTTP/1.1 as that
-takes: one request a connection, answers in chunks.
+It speaks the streaming HTTP of `dialects`, says what `script` says, lists its models, and asks for a key only where it
+was given one. Besides, `GET /served` (`?last=N`) is the ledger, `GET /last` the last request, `POST /reset` forgets
+both. Only as much HTTP/1.1 as that takes: one request a connection, answers in chunks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from providers.simulator.dialects import Anthropic, BadRequestError, Dialect, Google, OpenAI, Question
+from providers.simulator.dialects import Anthropic, BadRequestError, Cohere, Dialect, Google, OpenAI, Question
 from providers.simulator.playback import Client, Line, Stream, phrase
 from providers.simulator.refusals import proxy_page
 from providers.simulator.script import Fault, Spec, UnknownModelError, parse_model
@@ -32,10 +32,33 @@ LEDGER_LINES = 20_000
 BACKLOG = 1_024
 # The reader's buffer: a long history arrives in few pieces.
 READ_BYTES = 1 << 20
-KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
-GOOGLE_PATH = re.compile(r"/v1beta/models/(.+):streamGenerateContent")
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+# Where each dialect is spoken to; the group is the model, where the address names it.
+PATHS: tuple[tuple[re.Pattern[str], type[Dialect]], ...] = (
+    (re.compile(r"/v1/chat/completions()"), OpenAI),
+    (re.compile(r"/openai/deployments/(.+)/chat/completions"), OpenAI),
+    (re.compile(r"/v1/messages()"), Anthropic),
+    (re.compile(r"/v1beta/models/(.+):streamGenerateContent"), Google),
+    (re.compile(r"/cohere/v2/chat()"), Cohere),
+)
+# Where each lists its models; Anthropic's and OpenAI's paths are the same.
+LISTS: dict[str, type[Dialect]] = {
+    "/v1/models": OpenAI,
+    "/openai/models": OpenAI,
+    "/v1beta/models": Google,
+    "/cohere/v1/models": Cohere,
+}
+# A few of the models that there are; any script is one.
+MODELS = ("sim", "sim-n100-gap20", "sim-echo")
 # Where aichat finds each kind of client's service.
-API_BASES = {"openai": "v1", "openai-compatible": "v1", "claude": "v1", "gemini": "v1beta"}
+API_BASES = {
+    "openai": "/v1",
+    "openai-compatible": "/v1",
+    "claude": "/v1",
+    "gemini": "/v1beta",
+    "azure-openai": "",
+    "cohere": "/cohere/v2",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +74,13 @@ class Request:
     @property
     def has_key(self) -> bool:
         """Whether a key came with it; which one is nobody's business."""
-        return bool(self.query.get("key")) or any(self.headers.get(name) for name in KEY_HEADERS)
+        return bool(self.key)
+
+    @property
+    def key(self) -> str:
+        """Return the key, wherever it stands."""
+        found = [self.headers[name] for name in KEY_HEADERS if self.headers.get(name)]
+        return (found or self.query.get("key") or [""])[0].removeprefix("Bearer ")
 
 
 class Ledger:
@@ -106,9 +135,13 @@ LINE_FIELDS = [field.name for field in fields(Line)]
 
 
 class Simulator:
-    """The server. `start` it, point providers at `url`, read `served` and `last`, `stop` it in the same block."""
+    """The server. `start` it, point providers at `url`, read `served` and `last`, `stop` it in the same block.
 
-    def __init__(self) -> None:
+    `key`, which may be set at any time: the only one that is accepted; "" accepts all.
+    """
+
+    def __init__(self, key: str = "") -> None:
+        self.key = key
         self.port = 0
         self.last: dict[str, Any] | None = None
         self._host = ""
@@ -145,7 +178,7 @@ class Simulator:
 
     def url(self, kind: str) -> str:
         """Return the `api_base` for a client of aichat's `kind`."""
-        return f"{self.address}/{API_BASES[kind]}"
+        return self.address + API_BASES[kind]
 
     @property
     def served(self) -> dict[str, Any]:
@@ -200,16 +233,23 @@ class Simulator:
             case "POST", "/reset":
                 self.reset()
                 client.respond(200, {})
-            case "GET", "/v1/models":
-                client.respond(200, {"object": "list", "data": [{"id": "sim", "object": "model", "owned_by": "sim"}]})
-            case "POST", "/v1/chat/completions":
-                await self._answer(OpenAI, request, client)
-            case "POST", "/v1/messages":
-                await self._answer(Anthropic, request, client)
-            case "POST", path if found := GOOGLE_PATH.fullmatch(path):
-                await self._answer(Google, request, client, path_model=found[1])
+            case "GET", path if path in LISTS:
+                self._list(request, client)
+            case "POST", path if found := _find_dialect(path):
+                dialect, model = found
+                await self._answer(dialect, request, client, path_model=model)
             case _:
                 client.respond(404, {"error": f"There is nothing at {request.method} {request.path}."})
+
+    def _list(self, request: Request, client: Client) -> None:
+        dialect = Anthropic if "anthropic-version" in request.headers else LISTS[request.path]
+        if self._accepts(request):
+            client.respond(200, dialect.list_models(MODELS))
+        else:
+            client.respond(dialect.key_status, dialect.refuse(dialect.key_status, "key", ""))
+
+    def _accepts(self, request: Request) -> bool:
+        return not self.key or request.key == self.key
 
     async def _answer(self, dialect: type[Dialect], request: Request, client: Client, *, path_model: str = "") -> None:
         self._number += 1
@@ -220,6 +260,10 @@ class Simulator:
         except ValueError as error:
             client.respond(400, dialect.refuse(400, "", "", sentence=str(error)))
             self._refused(dialect, request, Question("", (), "", 0), "http400")
+            return
+        if not self._accepts(request):
+            client.respond(dialect.key_status, dialect.refuse(dialect.key_status, "key", question.model))
+            self._refused(dialect, request, question, f"http{dialect.key_status}key")
             return
         try:
             spec = parse_model(question.model)
@@ -244,7 +288,8 @@ class Simulator:
         if spec.variant == "html":
             client.respond(spec.status, proxy_page(spec.status, phrase(spec.status)))
         else:
-            client.respond(spec.status, dialect.refuse(spec.status, spec.variant, question.model))
+            body = dialect.refuse(spec.status, spec.variant, question.model, retry=spec.retry)
+            client.respond(spec.status, body)
 
     def _refused(self, dialect: type[Dialect], request: Request, question: Question, word: str) -> None:
         line = self._line(dialect, request, question, word)
@@ -279,6 +324,14 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
         return None
     url = urlsplit(target)
     return Request(method, unquote(url.path), parse_qs(url.query), headers, body)
+
+
+def _find_dialect(path: str) -> tuple[type[Dialect], str] | None:
+    """Return who is spoken to at `path`, and the model where the path names it."""
+    for pattern, dialect in PATHS:
+        if found := pattern.fullmatch(path):
+            return dialect, found[1]
+    return None
 
 
 def _read_question(dialect: type[Dialect], body: Any, path_model: str) -> Question:

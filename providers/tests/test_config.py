@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from providers.config import Target, body_patch, home, sweep_sessions, write_config, write_session
+from providers.config import Target, body_patch, home, key_variable, sweep_sessions, write_config, write_session
+from providers.kinds import Kind
 
 TARGET = Target("openai-compatible", "http://127.0.0.1:1/v1", "m/1:free")
 USAGE = {"stream_options": {"include_usage": True}}
@@ -53,6 +54,23 @@ CLIENTS = {
         Target("claude", "", "m", max_output=99),
         {"models": [{"name": "m", "max_output_tokens": 99, "require_max_tokens": True}]},
     ),
+    "azure-openai": (
+        Target("azure-openai", "https://r.openai.azure.com/", "m"),
+        {"api_base": "https://r.openai.azure.com", "models": [{"name": "m"}]} | REPORTS_USAGE,
+    ),
+    "cohere": (Target("cohere", "", "m"), {"models": [{"name": "m"}]}),
+    "bedrock": (
+        Target("bedrock", "", "m", options=(("access_key_id", "AKIA"), ("region", "us-east-1"))),
+        {"models": [{"name": "m"}], "access_key_id": "AKIA", "region": "us-east-1"},
+    ),
+    "openai, with an organization": (
+        Target("openai", "", "m", options=(("organization_id", "org-1"),)),
+        {"models": [{"name": "m"}], "organization_id": "org-1"} | REPORTS_USAGE,
+    ),
+    "options that are none of the kind's": (
+        Target("cohere", "", "m", options=(("api_key", "k"), ("extra", "proxy"), ("region", "x"), ("name", "q"))),
+        {"models": [{"name": "m"}]},
+    ),
 }
 
 
@@ -66,7 +84,14 @@ PATCHES = {
     "openai-compatible": USAGE | {"max_tokens": 7},
     "claude": {"max_tokens": 7},
     "gemini": {"generationConfig": {"maxOutputTokens": 7}},
+    "azure-openai": USAGE | {"max_completion_tokens": 7},
+    "cohere": {"max_tokens": 7},
+    "bedrock": {"inferenceConfig": {"maxTokens": 7}},
 }
+
+
+def test_a_limit_has_a_place_in_every_kinds_body():
+    assert set(PATCHES) == set(Kind)
 
 
 @pytest.mark.parametrize("kind", PATCHES)
@@ -74,6 +99,26 @@ def test_a_limit_of_one_message_replaces_the_patch_of_the_body(kind):
     target = Target(kind, "", "m")
     assert json.loads(body_patch(target, 7)) == {".*": {"body": PATCHES[kind]}}
     assert body_patch(target, None) == ""
+
+
+def test_a_models_own_body_is_part_of_every_request():
+    extra = {"generationConfig": {"topK": 3, "maxOutputTokens": 1}, "safetySettings": []}
+    target = Target("gemini", "", "m", extra_body=json.dumps(extra))
+    assert written(target)["clients"][0]["patch"] == {"chat_completions": {".*": {"body": extra}}}
+    limited = extra | {"generationConfig": {"topK": 3, "maxOutputTokens": 7}}
+    assert json.loads(body_patch(target, 7)) == {".*": {"body": limited}}
+
+
+def test_a_models_own_body_stands_beside_what_the_kind_needs():
+    target = Target("openai", "", "m", extra_body='{"reasoning_effort": "low", "stream_options": {"x": 1}}')
+    body = {"stream_options": {"include_usage": True, "x": 1}, "reasoning_effort": "low"}
+    assert written(target)["clients"][0]["patch"] == {"chat_completions": {".*": {"body": body}}}
+
+
+def test_the_keys_variable_is_the_one_that_aichat_reads():
+    variables = {kind: key_variable(Target(kind, "", "m")) for kind in Kind}
+    assert variables.pop(Kind.BEDROCK) == "P_SECRET_ACCESS_KEY"
+    assert set(variables.values()) == {"P_API_KEY"}
 
 
 def test_equal_targets_share_a_directory_that_never_changes():

@@ -63,6 +63,7 @@ def chat(model: str, **fields: Any) -> dict[str, Any]:
         ("sim-cut-at3-n9", Spec(n=9, at=3, fault=Fault.CUT)),
         ("sim-http429", Spec(fault=Fault.HTTP, status=429)),
         ("sim-http400context", Spec(fault=Fault.HTTP, status=400, variant="context")),
+        ("sim-http429-retry7", Spec(fault=Fault.HTTP, status=429, retry=7)),
         ("sim-http502html", Spec(fault=Fault.HTTP, status=502, variant="html")),
         ("sim-echo-split-nousage", Spec(echo=True, split=True, nousage=True)),
         ("sim-at0-stall-slowclose", Spec(at=0, fault=Fault.STALL, slowclose=True)),
@@ -172,3 +173,81 @@ async def test_the_command_says_where_it_listens_and_ends_on_sigterm(simulator: 
     assert sentence.decode() == (
         f"CommandError: The simulator cannot listen on port {simulator.port} of 127.0.0.1: Address already in use.\n"
     )
+
+
+async def fetch_json(simulator: Simulator, request: str, body: Any = None) -> Any:
+    """Return the status and the JSON of the response to `request`."""
+    head, _, data = (await fetch(simulator, request, body)).partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), json.loads(data)
+
+
+LISTS = {
+    "openai": ("GET /v1/models", lambda body: [model["id"] for model in body["data"]]),
+    "azure-openai": ("GET /openai/models?api-version=x", lambda body: [model["id"] for model in body["data"]]),
+    "claude": (
+        "GET /v1/models?limit=9 HTTP/1.1\r\nanthropic-version: 1\r\nX:",
+        lambda body: [model["id"] for model in body["data"] if model["type"] == "model"],
+    ),
+    "gemini": ("GET /v1beta/models", lambda body: [model["name"].removeprefix("models/") for model in body["models"]]),
+    "cohere": ("GET /cohere/v1/models", lambda body: [model["name"] for model in body["models"]]),
+}
+
+
+@pytest.mark.parametrize(("request_line", "names"), LISTS.values(), ids=LISTS)
+async def test_models_are_listed_in_each_providers_way(simulator: Simulator, request_line: str, names: Any) -> None:
+    status, body = await fetch_json(simulator, request_line)
+    assert status == 200
+    assert names(body) == ["sim", "sim-n100-gap20", "sim-echo"]
+
+
+KEYS = {
+    "openai": ("Authorization: Bearer ", "GET /v1/models", 401),
+    "azure-openai": ("api-key: ", "GET /openai/models", 401),
+    "claude": ("x-api-key: ", "GET /v1/models", 401),
+    "gemini": ("x-goog-api-key: ", "GET /v1beta/models", 400),
+}
+
+
+@pytest.mark.parametrize(("header", "request_line", "refusal"), KEYS.values(), ids=KEYS)
+async def test_a_wrong_key_is_refused_where_one_is_set(
+    simulator: Simulator, header: str, request_line: str, refusal: int
+) -> None:
+    simulator.key = "right"
+    assert (await fetch_json(simulator, f"{request_line} HTTP/1.1\r\n{header}right\r\nX:"))[0] == 200
+    assert (await fetch_json(simulator, f"{request_line} HTTP/1.1\r\n{header}wrong\r\nX:"))[0] == refusal
+    assert (await fetch_json(simulator, request_line))[0] == refusal
+
+
+async def test_a_wrong_key_gets_no_answer(simulator: Simulator) -> None:
+    simulator.key = "right"
+    status, body = await fetch_json(simulator, "POST /v1/chat/completions", chat("sim"))
+    assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+    assert simulator.served["by_ending"] == {"http401key": 1}
+
+
+async def test_a_time_to_wait_can_be_chosen(simulator: Simulator) -> None:
+    _, openai = await fetch_json(simulator, "POST /v1/chat/completions", chat("sim-http429-retry7"))
+    contents = {"contents": [{"parts": [{"text": "Hi"}]}]}
+    _, google = await fetch_json(simulator, "POST /v1beta/models/sim-http429-retry7:streamGenerateContent", contents)
+    assert "try again in 7s." in openai["error"]["message"]
+    assert google[0]["error"]["details"][-1]["retryDelay"] == "7s"
+
+
+async def test_the_ledger_knows_what_was_served_and_never_reported(simulator: Simulator) -> None:
+    for model in ("sim-n9-reasoning", "sim-n9-nousage", "sim-n9-at4-cut", "sim-n9-at0-error", "sim-http500"):
+        await fetch(simulator, "POST /v1/chat/completions", chat(model, stream_options={"include_usage": True}))
+
+    lines = simulator.served["served"]
+    assert [line["served"] and line["served"]["output"] for line in lines] == [17, 9, 4, 0, None]
+    assert {line["served"]["input"] for line in lines[:4]} == {1}
+    assert lines[0]["usage"] == lines[0]["served"]
+    assert [line["usage"] for line in lines[1:]] == [None] * 4
+
+
+async def test_the_ledger_counts_up_to_where_the_client_left(simulator: Simulator) -> None:
+    reader, writer = await send(simulator, "POST /v1/chat/completions", chat("sim-n9-at3-stall"))
+    await reader.readuntil(b"word2")
+    writer.close()
+    await idle(simulator)
+    [line] = simulator.served["served"]
+    assert (line["served"]["output"], line["usage"]) == (3, None)

@@ -305,7 +305,7 @@ near_misses = st.recursive(
 @example(data={"error": {"message": ["x"], "details": [None], "type": {}}}, event="error")
 def test_no_shape_of_json_is_fatal(data, event):
     typed = {"type": event} | data if isinstance(data, dict) else data
-    for start in (OPENAI, CLAUDE, GOOGLE, REFUSED + "400, data: "):
+    for start in (OPENAI, CLAUDE, GOOGLE, COHERE, BEDROCK + "metadata ", REFUSED + "400, data: "):
         said = read(start + json.dumps(typed), openai_finish("length"))
         assert said.finish is Finish.LENGTH
         counts = vars(said.usage).values() if said.usage else ()
@@ -321,3 +321,103 @@ def test_no_bytes_are_fatal(junk, start):
     transcript.feed(start.encode() + junk, now=0)
     transcript.feed(b"\n" + openai_finish("stop").encode() + b"\n", now=0)
     assert transcript.finish is Finish.NATURAL
+
+
+COHERE, BEDROCK = AT + "cohere: stream-data: ", AT + "bedrock: stream-data: "
+COHERE_ANSWER = (
+    REQUEST,
+    COHERE + '{"id":"1","type":"message-start","delta":{"message":{"role":"assistant"}}}',
+    COHERE + '{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"one"}}}}',
+    COHERE + '{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"é漢😀\\n"}}}}',
+    COHERE + '{"type":"citation-start","index":0,"delta":{"message":{"citations":{"start":0,"end":3}}}}',
+    COHERE + '{"type":"content-end","index":0}',
+    COHERE + '{"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":{"input_tokens":5,'
+    '"output_tokens":20.0},"tokens":{"input_tokens":71,"output_tokens":20}}}}',
+)
+# As src/client/bedrock.rs writes them: the request too, and the event's name before its JSON.
+BEDROCK_ANSWER = (
+    REQUEST.replace("common", "bedrock"),
+    BEDROCK + 'messageStart {"role":"assistant"}',
+    BEDROCK + 'contentBlockDelta {"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"hmm"}}}',
+    BEDROCK + 'contentBlockStop {"contentBlockIndex":0}',
+    BEDROCK + 'contentBlockDelta {"contentBlockIndex":1,"delta":{"text":"one"}}',
+    BEDROCK + 'contentBlockDelta {"contentBlockIndex":1,"delta":{"text":"é漢😀\\n"}}',
+    BEDROCK + 'contentBlockStop {"contentBlockIndex":1}',
+    BEDROCK + 'messageStop {"stopReason":"end_turn"}',
+    BEDROCK + 'metadata {"metrics":{"latencyMs":9},"usage":{"inputTokens":60,"outputTokens":30,"totalTokens":155,'
+    '"cacheReadInputTokens":40,"cacheWriteInputTokens":25}}',
+)
+OTHER_ANSWERS = {
+    "cohere": (COHERE_ANSWER, Usage(input=5, output=20), 0),
+    "bedrock": (BEDROCK_ANSWER, Usage(input=60, cache_read=40, cache_write=25, output=30), 1),
+}
+
+
+@pytest.mark.parametrize(("lines", "usage", "runs"), OTHER_ANSWERS.values(), ids=OTHER_ANSWERS)
+def test_the_dialects_of_cohere_and_bedrock_are_read(lines, usage, runs):
+    said = read(*lines)
+    assert (said.finish, said.usage, said.reasoning_runs) == (Finish.NATURAL, usage, runs)
+    assert said.last_text == "é漢😀\n"
+    assert said.request_at is not None
+    assert facts(read(*lines, size=7)) == facts(said)
+
+
+OTHER_FINISHES = {
+    "cohere, length": (COHERE + '{"type":"message-end","delta":{"finish_reason":"MAX_TOKENS"}}', Finish.LENGTH),
+    "cohere, new": (COHERE + '{"type":"message-end","delta":{"finish_reason":"NEW"}}', None),
+    "bedrock, length": (BEDROCK + 'messageStop {"stopReason":"max_tokens"}', Finish.LENGTH),
+    "bedrock, filter": (BEDROCK + 'messageStop {"stopReason":"guardrail_intervened"}', Finish.FILTER),
+    "bedrock, new": (BEDROCK + 'messageStop {"stopReason":"new"}', None),
+}
+
+
+@pytest.mark.parametrize(("line", "finish"), OTHER_FINISHES.values(), ids=OTHER_FINISHES)
+def test_the_reasons_of_cohere_and_bedrock_have_one_meaning(line, finish):
+    assert read(line).finish is finish
+
+
+def test_cohere_reports_its_own_failure_as_a_finish_reason():
+    said = read(COHERE + '{"type":"message-end","delta":{"finish_reason":"ERROR","error":"Oh"}}')
+    assert (said.in_band_error, said.error_type, said.error_text, said.finish) == (True, "ERROR", "Oh", None)
+
+
+RETRIES = {
+    "OpenAI": ("Limit 30000, Requested 385. Please try again in 20s. Visit https://x.", 20),
+    "OpenAI, soon": ("Please try again in 6ms.", 0.006),
+    "Groq": ("Please try again in 1m12.5s. Need more tokens?", 72.5),
+    "Groq, long": ("Please try again in 2h3m4s.", 7_384),
+    "Google": ("* Quota exceeded for metric: x, limit: 9\nPlease retry in 34.074824224s.", 34.074824224),
+    "Azure": ("of your current OpenAI S0 pricing tier. Please retry after 21 seconds. Go to", 21),
+    "in words": ("Try again in 2 minutes 5 seconds", 125),
+    "a day": ("Try again in 1 day.", 86_400),
+    "more than a day": ("Try again in 2 days.", None),
+    "negative": ("Please try again in -5s.", None),
+    "nothing": ("Please try again in 0s.", None),
+    "no unit": ("Please try again in 20.", None),
+    "no number": ("Please try again in a moment, or in 20s of video.", None),
+    "another word": ("Please try again in 5 steps.", None),
+    "too many digits": (f"Please try again in {'9' * 500}s.", None),
+    "no promise": ("Rate limit reached for 20s.", None),
+}
+
+
+@pytest.mark.parametrize(("sentence", "seconds"), RETRIES.values(), ids=RETRIES)
+def test_a_sentence_says_when_to_ask_again(sentence, seconds):
+    said = read(REFUSED + f"429, data: {json.dumps({'error': {'message': sentence}})}")
+    assert said.retry_seconds == (seconds if seconds is None else pytest.approx(seconds))
+
+
+DELAYS = {"20s": 20, "34.07s": 34.07, "0.5s": 0.5, "86401s": None, "-1s": None, "soon": None, "": None, "1e9s": None}
+
+
+@pytest.mark.parametrize(("delay", "seconds"), DELAYS.items(), ids=DELAYS)
+def test_google_says_it_in_the_details(delay, seconds):
+    details = [{"@type": "Help"}, {"@type": "RetryInfo", "retryDelay": delay}]
+    said = read(REFUSED + f"429, data: {json.dumps([{'error': {'code': 429, 'details': details}}])}")
+    assert said.retry_seconds == seconds
+
+
+def test_the_names_of_spent_quotas_are_part_of_the_errors_type():
+    details = [{"violations": [{"quotaId": "PerDay"}, {"quotaMetric": "x"}, "x"]}, {"violations": "x"}]
+    said = read(REFUSED + f"429, data: {json.dumps({'error': {'status': 'RESOURCE_EXHAUSTED', 'details': details}})}")
+    assert said.error_type == "RESOURCE_EXHAUSTED PerDay"
