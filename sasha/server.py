@@ -227,6 +227,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("daphne").setLevel(logging.WARNING)
     sys.exit(main())

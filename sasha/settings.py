@@ -5,9 +5,13 @@ Safe by default: production mode, DEBUG off, no secret, no start. `scripts/run` 
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import environ
@@ -39,16 +43,36 @@ def env_positive(name: str, default: int) -> int:
     return value
 
 
-def _local_secret_key(path: Path) -> str:
-    """Return the key kept in `path`, made on first use: local mode starts without any configuration."""
+def kept_secret(path: Path, make: Callable[[], str]) -> str:
+    """Return the secret kept in `path`, made on first use: local mode starts without any configuration."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: a half-written key would sign cookies that are worth nothing.
+        # Whole or not at all, and the first one stays: what half a key or a lost one has signed is worth nothing.
         draft = path.with_suffix(f".{os.getpid()}")
         draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(50))
-        draft.rename(path)
+        draft.write_text(make())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text()
+
+
+def make_encryption_key() -> str:
+    """Return a new key for ENCRYPTION_KEYS: 32 random bytes in URL-safe base64, as Fernet wants them."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def checked_encryption_keys(text: str) -> list[str]:
+    """Return the keys in `text`, with commas or lines between them. Raises ImproperlyConfigured without naming one."""
+    keys = text.replace(",", "\n").split()
+    for number, key in enumerate(keys, start=1):
+        try:
+            length = len(base64.urlsafe_b64decode(key))
+        except (ValueError, binascii.Error):
+            length = 0
+        if length != 32:
+            raise ImproperlyConfigured(f"Key {number} of ENCRYPTION_KEYS is not 32 bytes in URL-safe base64.")
+    return keys
 
 
 # --- Mode, addresses, secrets -----------------------------------------------------------------------------------------
@@ -62,11 +86,17 @@ DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 
 SECRET_KEY = env_secret("SECRET_KEY")
 if not SECRET_KEY and LOCAL_MODE:
-    SECRET_KEY = _local_secret_key(DATA_DIR / "secret_key")
+    SECRET_KEY = kept_secret(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set. Set SECRET_KEY or SECRET_KEY_FILE, or use scripts/run for a site on this machine only."
     )
+
+# Encrypt the provider keys that are typed into the admin. The first one writes, all of them read; without one nothing
+# can be stored.
+ENCRYPTION_KEYS = checked_encryption_keys(env_secret("ENCRYPTION_KEYS"))
+if not ENCRYPTION_KEYS and LOCAL_MODE:
+    ENCRYPTION_KEYS = [kept_secret(DATA_DIR / "encryption_key", make_encryption_key)]
 
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = LOOPBACK_HOSTS if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
@@ -79,6 +109,7 @@ if LOCAL_MODE:
 # --- Django -----------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -124,7 +155,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # A transaction takes the write lock at once: upgrading a read lock later fails without waiting.
         "transaction_mode": "IMMEDIATE",
-        "timeout": 5,
+        # Seconds that a writer waits for the others: only other processes compete, and a busy machine is slow.
+        "timeout": 20,
         # Readers do not wait for the writer; a power cut may lose the last commits, never the file.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
@@ -185,6 +217,18 @@ if not LOCAL_MODE:
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 
+# Everything that is logged goes through one handler, which takes keys out: Django's own mail to the admins and its
+# second console are switched off by naming its logger here.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "providers.secrets.RedactingFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"django": {"level": "INFO"}},
+}
+
 # --- Providers --------------------------------------------------------------------------------------------------------
 
 AICHAT_VERSION = "0.30.0"
@@ -200,9 +244,17 @@ AICHAT = (
 )
 # A provider row may name these and nothing else, so that no other secret can be sent to an address.
 PROVIDER_KEYS = {name: value for name, value in os.environ.items() if name.endswith("_API_KEY") and value}
+# Whether a provider may have an address in a private network or on this machine.
+ALLOW_PRIVATE_ADDRESSES = LOCAL_MODE or env.bool("ALLOW_PRIVATE_ADDRESSES", False)
 # One file for the child, instead of a folder of hundreds: half its start-up is reading certificates.
 CA_BUNDLE = env.str("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
 LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
+# The longest answer where a budget applies, in tokens: so much is held back for it.
+BUDGET_ANSWER_TOKENS = env_positive("BUDGET_ANSWER_TOKENS", 8192)
+# A provider that nobody has asked for so long is asked for the list of its models, which is free. 0: never.
+PROVIDER_CHECK_SECONDS = env.int("PROVIDER_CHECK_SECONDS", 900)
+# How long a provider that failed is not asked; then one request may try it again.
+PROVIDER_MEMORY_SECONDS = env_positive("PROVIDER_MEMORY_SECONDS", 300)
 
 # --- Chat -------------------------------------------------------------------------------------------------------------
 
@@ -211,6 +263,8 @@ CHAT_MESSAGE_LENGTH = env_positive("CHAT_MESSAGE_LENGTH", 32_000)
 # What happens to a reply when the socket that asked for it closes and its user can come back.
 CHAT_ON_CLOSE = env_choice("CHAT_ON_CLOSE", "continue", "stop")
 CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
+# For how long the next provider is tried as long as there is no text yet.
+CHAT_FAILOVER_SECONDS = env_positive("CHAT_FAILOVER_SECONDS", 120)
 # Replies with a living process; what comes on top waits.
 CHAT_PLACES = env_positive("CHAT_PLACES", 100)
 # Messages between the socket and the provider: being stored, or a process starting up. More only slow each other.

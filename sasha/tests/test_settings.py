@@ -1,0 +1,38 @@
+"""The encryption keys in the environment, and the secrets that local mode makes for itself."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from sasha.settings import checked_encryption_keys, kept_secret, make_encryption_key
+
+NEW, OLD = make_encryption_key(), make_encryption_key()
+
+
+def test_encryption_keys_stand_in_one_text_with_commas_or_lines():
+    assert checked_encryption_keys(f"{NEW},{OLD}\n") == checked_encryption_keys(f"{NEW}\n {OLD}") == [NEW, OLD]
+
+
+@pytest.mark.parametrize("bad", ["short", "not base64 at all!", "é"])
+def test_a_malformed_encryption_key_stops_the_start_and_is_not_quoted(bad):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        checked_encryption_keys(f"{NEW},{bad}")
+    assert str(caught.value) == "Key 2 of ENCRYPTION_KEYS is not 32 bytes in URL-safe base64."
+
+
+def test_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_path):
+    path = tmp_path / "new" / "encryption_key"
+    first = kept_secret(path, make_encryption_key)
+    assert kept_secret(path, make_encryption_key) == first
+    assert checked_encryption_keys(first) == [first]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_of_two_that_make_a_secret_at_once_both_take_the_first(tmp_path):
+    path = tmp_path / "secret"
+
+    def make_second():
+        kept_secret(path, lambda: "first")
+        return "second"
+
+    assert (kept_secret(path, make_second), path.read_text()) == ("first", "first")
