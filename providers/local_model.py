@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from .costs import ensure_free
 from .kinds import Kind
 from .models import Model, Provider
 
@@ -99,6 +100,7 @@ def record_provider(model: LocalModel, address: str) -> None:
     provider, _ = Provider.objects.update_or_create(slug=SLUG, defaults=where, create_defaults=first | where)
     made = {"label": model.label, "context_window": CONTEXT_TOKENS, "max_output": ANSWER_TOKENS}
     row, _ = Model.objects.get_or_create(provider=provider, name=model.name, defaults=made)
+    ensure_free(row)
     if provider.models.exclude(pk=row.pk).filter(enabled=True).update(enabled=False):
         provider.models.filter(pk=row.pk).update(enabled=True)
 
