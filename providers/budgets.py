@@ -1,0 +1,366 @@
+"""How much may still be spent: held back before an attempt starts, booked once it has ended.
+
+An attempt's worst case is held back in every budget that applies to its user, each by one conditional update of the
+current period's row, so that no number of parallel attempts overdraws it. Everything here runs in the transaction of
+the caller, on the caller's thread. docs/budgets.md is this page for those who run the site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Round
+from django.utils import timezone
+
+from providers.models import COST, Attempt, Budget, BudgetUse, Period, Reservation, Scope
+
+# The share of a budget from which on its users are warned.
+WARNING_SHARE = Decimal("0.8")
+# SQLite computes with floats, so that 0.1 three times is a little more than 0.3. Far below any price.
+TOLERANCE_USD = Decimal("1e-9")
+# Amounts are shown to a hundredth of a cent, as exactly as a limit can be set.
+SHOWN = Decimal("0.0001")
+
+
+@dataclass(frozen=True)
+class Span:
+    """One period of a budget: its first day on the site's clocks, and in UTC its first moment and the next one's."""
+
+    begins: date
+    starts_at: datetime
+    renews_at: datetime
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How much of a budget is used. `reserved_usd` is held back for attempts that are running."""
+
+    budget: Budget
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    renews_at: datetime
+
+    @property
+    def limit_usd(self) -> Decimal:
+        return self.budget.limit_usd
+
+    @property
+    def used_usd(self) -> Decimal:
+        return self.spent_usd + self.reserved_usd
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What is left, never below 0, though an answer may have cost more than its worst case."""
+        return max(Decimal(0), self.limit_usd - self.used_usd)
+
+    @property
+    def share(self) -> Decimal:
+        """The used part, from 0; 1 is all of it, and so is a limit of 0."""
+        return self.used_usd / self.limit_usd if self.limit_usd else Decimal(1)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A budget that has no room for an attempt; `sentence` is for the person who asked."""
+
+    sentence: str
+    budget: Budget
+    left_usd: Decimal
+    renews_at: datetime
+
+
+# --- Before and after an attempt --------------------------------------------------------------------------------------
+
+
+def has_budgets(user_id: int | None) -> bool:
+    """Return whether any budget applies: then a model of unknown price cannot be asked. One query."""
+    return _enabled(user_id).exists()
+
+
+def reserve(user_id: int | None, attempt_id: UUID, amount: Decimal, *, now: datetime | None = None) -> Refusal | None:
+    """Hold back `amount` USD in every budget that applies, or in none and return the first that has no room.
+
+    Nothing is held back for an amount of 0, which is never refused: a free model answers in an overdrawn site, too.
+    An attempt reserves once; a second time raises IntegrityError.
+    """
+    if amount < 0:
+        raise ValueError(f"{amount} USD cannot be held back")
+    if amount == 0:
+        return None
+    now = now or timezone.now()
+    # Outside the savepoint: a refusal keeps the period's rows, and the sums of the ledger in them.
+    uses = _open_uses(_find_budgets(user_id), user_id, now)
+    with transaction.atomic():
+        for use in uses:
+            if not _hold(use, amount):
+                use.refresh_from_db(fields=["spent_usd", "reserved_usd"])
+                transaction.set_rollback(True)
+                return _refuse(_standing(use, now), amount)
+        Reservation.objects.bulk_create(Reservation(use=use, attempt_id=attempt_id, amount_usd=amount) for use in uses)
+    return None
+
+
+def settle(attempt_id: UUID, cost: Decimal | None) -> None:
+    """Turn what was held back for an attempt into spending of the period in which it was held back.
+
+    `cost` in USD; None is unknown, and counts as the whole amount held back: unknown is not 0. Call it once the ledger
+    has the cost, in the same transaction. Budgets in which the attempt holds nothing, such as one made while it ran,
+    are brought up to the ledger, so that calling it twice changes nothing.
+    """
+    with transaction.atomic():
+        held = _held(attempt_id)
+        for reservation in held:
+            _book(reservation, cost)
+        attempt = Attempt.objects.filter(pk=attempt_id).only("user_id", "started_at").first() if cost else None
+        if attempt:
+            booked = {reservation.use.budget_id for reservation in held}
+            others = [budget for budget in _find_budgets(attempt.user_id) if budget.pk not in booked]
+            for use in _open_uses(others, attempt.user_id, attempt.started_at):
+                _catch_up(use)
+
+
+def sweep(older_than: timedelta) -> int:
+    """Settle what nobody will come back for and return the number of reservations.
+
+    These are the reservations of attempts that have ended in the ledger, and all that are older than the longest
+    answer can be: an attempt that the ledger has not seen end counts as its worst case, one that it does not know as
+    nothing. Each attempt in a transaction of its own, so call it outside one. Safe to run twice at once.
+    """
+    ended = Attempt.objects.filter(pk=OuterRef("attempt_id"), ended_at__isnull=False)
+    stale = Reservation.objects.filter(Exists(ended) | Q(created_at__lt=timezone.now() - older_than))
+    return sum(_release(attempt_id) for attempt_id in set(stale.values_list("attempt_id", flat=True)))
+
+
+def _hold(use: BudgetUse, amount: Decimal) -> bool:
+    # The limit is a value, not a join: after a wait for the row PostgreSQL looks again at this row alone.
+    room = use.budget.limit_usd + TOLERANCE_USD - amount
+    fits = BudgetUse.objects.filter(pk=use.pk, reserved_usd__lte=room - F("spent_usd"))
+    return fits.update(reserved_usd=_rounded(F("reserved_usd") + amount)) == 1
+
+
+def _held(attempt_id: UUID) -> list[Reservation]:
+    held = Reservation.objects.filter(attempt_id=attempt_id).select_related("use__budget")
+    return sorted(held, key=lambda reservation: _lock_order(reservation.use.budget))
+
+
+def _book(reservation: Reservation, cost: Decimal | None) -> int:
+    # Whoever deletes the row books it: a sweep and the attempt's own end may come at once.
+    deleted, _ = Reservation.objects.filter(pk=reservation.pk).delete()
+    if deleted:
+        amount = reservation.amount_usd
+        BudgetUse.objects.filter(pk=reservation.use_id).update(
+            spent_usd=_rounded(F("spent_usd") + (amount if cost is None else cost)),
+            reserved_usd=_rounded(F("reserved_usd") - amount),
+        )
+    return deleted
+
+
+@transaction.atomic
+def _release(attempt_id: UUID) -> int:
+    attempt = Attempt.objects.filter(pk=attempt_id).only("cost_usd").first()
+    cost = attempt.cost_usd if attempt else Decimal(0)
+    return sum(_book(reservation, cost) for reservation in _held(attempt_id))
+
+
+def _rounded(expression: CombinedExpression) -> Round:
+    """Keep the crumbs of float arithmetic from adding up."""
+    return Round(expression, precision=COST["decimal_places"])
+
+
+# --- Which budgets, and their periods ---------------------------------------------------------------------------------
+
+
+def get_span(period: str, now: datetime) -> Span:
+    """Return the period that `now` falls in."""
+    return _span(period, now.astimezone(timezone.get_default_timezone()).date())
+
+
+def _span(period: str, day: date) -> Span:
+    if period == Period.DAY:
+        return Span(day, _midnight(day), _midnight(day + timedelta(days=1)))
+    begins = day.replace(day=1)
+    return Span(begins, _midnight(begins), _midnight((begins + timedelta(days=31)).replace(day=1)))
+
+
+def _midnight(day: date) -> datetime:
+    # In UTC, in which a midnight that the clocks skip or repeat is one moment like any other.
+    return datetime.combine(day, time.min, timezone.get_default_timezone()).astimezone(UTC)
+
+
+def _enabled(user_id: int | None) -> models.QuerySet[Budget]:
+    scopes = Q(scope=Scope.SITE)
+    if user_id is not None:
+        scopes |= Q(scope=Scope.EVERYONE) | Q(scope=Scope.USER, user_id=user_id)
+    return Budget.objects.filter(scopes, enabled=True)
+
+
+def _find_budgets(user_id: int | None) -> list[Budget]:
+    """Return the budgets that apply, in the order in which everybody locks their rows."""
+    found = list(_enabled(user_id))
+    own = {budget.period for budget in found if budget.scope == Scope.USER}
+    applying = [budget for budget in found if budget.scope != Scope.EVERYONE or budget.period not in own]
+    return sorted(applying, key=_lock_order)
+
+
+def _lock_order(budget: Budget) -> tuple[bool, int]:
+    # One order for all, or two transactions wait for each other; the site's last, since everybody waits for that.
+    return budget.scope == Scope.SITE, budget.pk
+
+
+def _find_uses(budgets: list[Budget], user_id: int | None, now: datetime) -> list[BudgetUse]:
+    """Return the current period of each budget; where it has none yet, one that is not stored."""
+    wanted = [
+        BudgetUse(
+            budget=budget,
+            holder=0 if budget.scope == Scope.SITE else user_id or 0,
+            begins=get_span(budget.period, now).begins,
+        )
+        for budget in budgets
+    ]
+    stored = BudgetUse.objects.filter(
+        budget__in=budgets, holder__in={use.holder for use in wanted}, begins__in={use.begins for use in wanted}
+    ).select_related("budget")
+    by_key = {_key(use): use for use in stored} if wanted else {}
+    return [by_key.get(_key(use), use) for use in wanted]
+
+
+def _key(use: BudgetUse) -> tuple[int, int, date]:
+    return use.budget_id, use.holder, use.begins
+
+
+def _open_uses(budgets: list[Budget], user_id: int | None, now: datetime) -> list[BudgetUse]:
+    """Return the current period of each budget, made where it is missing, with what the ledger has of it already."""
+    return [use if use.pk else _make(use) for use in _find_uses(budgets, user_id, now)]
+
+
+def _make(use: BudgetUse) -> BudgetUse:
+    use.spent_usd = _sum_ledger(use)
+    # Somebody else may be making it: this waits for them, and the row of the first stands.
+    BudgetUse.objects.bulk_create([use], ignore_conflicts=True)
+    return BudgetUse.objects.select_related("budget").get(budget=use.budget_id, holder=use.holder, begins=use.begins)
+
+
+# --- For pages --------------------------------------------------------------------------------------------------------
+
+
+def list_uses(user_id: int | None, *, now: datetime | None = None) -> list[Standing]:
+    """Return how much is used of every budget that applies to this user, the site's last. Writes nothing."""
+    now = now or timezone.now()
+    uses = _find_uses(_find_budgets(user_id), user_id, now)
+    for use in uses:
+        if not use.pk:
+            use.spent_usd = _sum_ledger(use)
+    return [_standing(use, now) for use in uses]
+
+
+def find_warning(user_id: int | None, *, staff: bool = False, now: datetime | None = None) -> str:
+    """Return a sentence where 80 % or more of a budget is used, about the most used one, or "".
+
+    The site's own budget is left out unless `staff`.
+    """
+    shown = [use for use in list_uses(user_id, now=now) if staff or use.budget.scope != Scope.SITE]
+    most = max(shown, key=lambda use: use.share, default=None)
+    if most is None or most.share < WARNING_SHARE:
+        return ""
+    used = "is used up" if _is_used_up(most) else f"is used to {int(most.share * 100)} %"
+    return f"{_name(most.budget)} {used}{_held_back(most)}. {_renewal(most)}"
+
+
+def _standing(use: BudgetUse, now: datetime) -> Standing:
+    return Standing(use.budget, use.spent_usd, use.reserved_usd, get_span(use.budget.period, now).renews_at)
+
+
+def _refuse(standing: Standing, amount: Decimal) -> Refusal:
+    left = "is used up" if _is_used_up(standing) else f"has {_usd(standing.left_usd, ROUND_FLOOR)} left"
+    sentence = (
+        f"{_name(standing.budget)} {left}{_held_back(standing)}, "
+        f"and this answer may cost up to {_usd(amount, ROUND_CEILING)}. {_renewal(standing)}"
+    )
+    return Refusal(sentence, standing.budget, standing.left_usd, standing.renews_at)
+
+
+def _name(budget: Budget) -> str:
+    whose = "This site's" if budget.scope == Scope.SITE else "Your"
+    return f"{whose} budget of {_usd(budget.limit_usd, ROUND_FLOOR)} a {budget.period}"
+
+
+def _is_used_up(standing: Standing) -> bool:
+    return standing.left_usd < SHOWN
+
+
+def _held_back(standing: Standing) -> str:
+    if standing.reserved_usd < SHOWN:
+        return ""
+    return f" ({_usd(standing.reserved_usd, ROUND_FLOOR)} of it held back for answers that are still running)"
+
+
+def _renewal(standing: Standing) -> str:
+    at = standing.renews_at.astimezone(timezone.get_default_timezone())
+    day = f"on {at.day} {at:%B} " if standing.budget.period == Period.MONTH else ""
+    return f"It renews {day}at {at:%H:%M} ({timezone.get_default_timezone_name()})."
+
+
+def _usd(amount: Decimal, rounding: str) -> str:
+    """Return "5.00 USD": two places, or four where the cents hide something."""
+    shown = amount.quantize(SHOWN, rounding)
+    places = 2 if shown == shown.quantize(Decimal("0.01"), rounding) else 4
+    return f"{shown:.{places}f} USD"
+
+
+# --- The ledger has the last word -------------------------------------------------------------------------------------
+
+
+def find_drift(use: BudgetUse) -> Decimal:
+    """Return how much more a period counts as spent than the ledger does, in USD; answers of unknown cost are why."""
+    return use.spent_usd - _sum_ledger(use)
+
+
+def rebuild(use: BudgetUse) -> None:
+    """Count a period anew, from the ledger and its reservations. What answers of unknown cost counted as is lost."""
+    with transaction.atomic():
+        locked = _lock(use)
+        reserved = locked.reservations.aggregate(total=Sum("amount_usd"))["total"] or Decimal(0)
+        BudgetUse.objects.filter(pk=use.pk).update(spent_usd=_sum_ledger(locked), reserved_usd=reserved)
+
+
+def refresh(*, now: datetime | None = None) -> int:
+    """Bring every current period up to the ledger and return how many were behind.
+
+    For the admin, after a budget was changed or deleted: while it was off, or another took its place, nobody counted.
+    """
+    now = now or timezone.now()
+    current = Q()
+    for period in Period:
+        current |= Q(budget__period=period, begins=get_span(period, now).begins)
+    return sum(_catch_up(use) for use in BudgetUse.objects.filter(current).select_related("budget"))
+
+
+def _catch_up(use: BudgetUse) -> bool:
+    """Raise what is spent to what the ledger says; never lower it, since the ledger has no amount for the unknown."""
+    with transaction.atomic():
+        locked = _lock(use)
+        spent = _sum_ledger(locked)
+        if spent <= locked.spent_usd + TOLERANCE_USD:
+            return False
+        BudgetUse.objects.filter(pk=use.pk).update(spent_usd=spent)
+    return True
+
+
+def _lock(use: BudgetUse) -> BudgetUse:
+    # First the lock, then the sum: what ends in between is not in the sum, and is added when the lock is free.
+    return BudgetUse.objects.select_related("budget").select_for_update(of=("self",)).get(pk=use.pk)
+
+
+def _sum_ledger(use: BudgetUse) -> Decimal:
+    """Return the known costs of all attempts that started in this period, of its user or of the whole site."""
+    span = _span(use.budget.period, use.begins)
+    attempts = Attempt.objects.filter(started_at__gte=span.starts_at, started_at__lt=span.renews_at)
+    if use.holder:
+        attempts = attempts.filter(user_id=use.holder)
+    return attempts.aggregate(total=Sum("cost_usd"))["total"] or Decimal(0)
