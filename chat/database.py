@@ -7,6 +7,7 @@ right for SQLite, which has one writer: a second would only sleep until the firs
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -18,9 +19,10 @@ POSTGRES_THREADS = 8
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_pool = ThreadPoolExecutor(
-    max_workers=1 if connection.vendor == "sqlite" else POSTGRES_THREADS, thread_name_prefix="database"
-)
+_threads = 1 if connection.vendor == "sqlite" else POSTGRES_THREADS
+_pool = ThreadPoolExecutor(max_workers=_threads, thread_name_prefix="database")
+# Where all threads meet before they close, so that none takes the call that is meant for another.
+_meeting = threading.Barrier(_threads)
 
 
 async def db(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,9 +43,22 @@ def _call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 async def close_connections() -> None:
     """Close the threads' connections: for a server that stops, and between tests."""
-    await asyncio.gather(*(db(_close) for _ in range(_pool._max_workers)))
+    await asyncio.gather(*(db(_close) for _ in range(_threads)))
 
 
 def _close() -> None:
+    _meeting.wait()
     # Looked up here, on the thread whose connection it is.
     connection.close()
+
+
+async def aside(function: Callable[[], None]) -> None:
+    """Run `function`, which waits for more than the database, on another thread, its connection closed afterwards."""
+    await asyncio.to_thread(_call_and_close, function)
+
+
+def _call_and_close(function: Callable[[], None]) -> None:
+    try:
+        function()
+    finally:
+        connection.close()

@@ -7,22 +7,32 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from chat.models import Message, Role
+from chat.models import Message, Role, SiteSettings
 from providers.aichat import Turn
 from providers.endings import Ending
-
-CONTINUE_PROMPT = (
-    "Your last answer was cut off. Continue it exactly where it stopped, in the same language and format. "
-    "Do not repeat anything and do not comment on the interruption."
-)
 
 
 @dataclass(frozen=True)
 class Branch:
-    """What is sent: the turns before, and the prompt."""
+    """What is sent: the turns before, and the prompt. `unfinished`: the answer that the prompt asks to continue."""
 
     turns: tuple[Turn, ...]
     prompt: str
+    unfinished: str = ""
+
+    def continued(self, text: str, prompt: str) -> Branch:
+        """Return what asks a model to go on behind `text`, the beginning of an answer to this branch.
+
+        As a user's turn: newer models refuse a request that ends in words of their own.
+        """
+        before = self.turns[:-1] if self.unfinished else (*self.turns, Turn(Role.USER.value, self.prompt))
+        whole = self.unfinished + text
+        return Branch((*before, Turn(Role.ASSISTANT.value, whole)), prompt, whole)
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything that is sent."""
+        return [*(turn.text for turn in self.turns), self.prompt]
 
 
 class Line(NamedTuple):
@@ -44,7 +54,7 @@ def lines_of(conversation_id: UUID) -> list[Line]:
 
 
 def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
-    """Return everything above `reply`, of the conversation's `lines`.
+    """Return everything above `reply`, of the conversation's `lines`; one query where it continues an answer.
 
     Failed answers without text are left out, and so is a message that the provider refused: sent again, it would only
     be refused again, with everything after it. Neighbours may then have the same role, which some providers refuse:
@@ -63,8 +73,13 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
             turns.append(Turn(line.role, line.text))
     if turns[-1].role == Role.ASSISTANT:
         # Only a continued answer comes right after another, and only where that has said something.
-        turns.append(Turn(Role.USER.value, CONTINUE_PROMPT))
+        return Branch(tuple(turns), site_settings().continue_prompt, turns[-1].text)
     return Branch(tuple(turns[:-1]), turns[-1].text)
+
+
+def site_settings() -> SiteSettings:
+    """Return the site's settings, with their defaults where an admin has not saved any yet."""
+    return SiteSettings.objects.first() or SiteSettings()
 
 
 def _path_to(reply: Message, lines: Iterable[Line]) -> list[Line]:

@@ -39,6 +39,7 @@ CONTINUE_PROMPT = (
 class SiteSettings(models.Model):
     """What an admin decides for all conversations: one row."""
 
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     failover = models.CharField(
         "when a provider fails in mid-answer", max_length=16, choices=Failover, default=Failover.CONTINUE
     )

@@ -54,7 +54,9 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     # Locked: what is posted to a conversation is posted one by one.
     locked = Conversation.objects.select_for_update(of=("self",)).filter(owner__username=visitor.username, name=session)
     conversation = locked.first() or Conversation(pk=_id_for(session), owner=visitor.get_user(), name=session)
-    draft = Draft(conversation, replica, [] if conversation._state.adding else lines_of(conversation.pk))
+    draft = Draft(
+        conversation, visitor.username, replica, [] if conversation._state.adding else lines_of(conversation.pk)
+    )
     if repeated := draft.find_repeated(frame.client_id):
         return repeated
     if isinstance(frame, protocol.Start):
@@ -91,6 +93,7 @@ class Draft:
     """A conversation that is about to grow: its row, perhaps not stored yet, and what was said in it."""
 
     conversation: Conversation
+    username: str
     replica: str
     lines: list[Line]
 
@@ -118,6 +121,7 @@ class Draft:
             text=frame.message,
         )
         reply = Message(parent=message, requested_model=frame.model or self.conversation.model)
+        reply.only_model = bool(frame.only_model and reply.requested_model)
         if frame.parameters:
             given = {"temperature": frame.parameters.temperature, "max_tokens": frame.parameters.max_tokens}
             reply.parameters = {name: value for name, value in given.items() if value is not None}
@@ -134,6 +138,8 @@ class Draft:
         reply = Message(
             client_id=frame.client_id, requested_model=frame.model or old.requested_model, parameters=old.parameters
         )
+        only = old.only_model if frame.only_model is None else frame.only_model
+        reply.only_model = only and bool(reply.requested_model)
         if isinstance(frame, protocol.Continue):
             reply.parent, reply.continues = old, True
         else:
@@ -158,9 +164,9 @@ class Draft:
         reply.owner, reply.epoch = self.replica, 1
         reply.started_at = None if waits else timezone.now()
         said = [Line(*(getattr(message, name) for name in Line._fields)) for message in before]
-        plan = None if waits else plan_for(reply, [*self.lines, *said])
+        plan = None if waits else plan_for(reply, [*self.lines, *said], self.username)
         if plan:
-            plan.name_first(reply)
+            plan.describe_on(reply)
         # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
         self.conversation.current_leaf_id = reply.id
         self.conversation.save()

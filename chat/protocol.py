@@ -71,6 +71,7 @@ class Start:
     type: ClassVar = "start"
     message: str
     model: str | None = None
+    only_model: bool | None = None
     client_id: str | None = None
     parent_id: uuid.UUID | None = None
     attachments: list[Any] | None = None
@@ -84,6 +85,7 @@ class Regenerate:
     type: ClassVar = "regenerate"
     message_id: uuid.UUID
     model: str | None = None
+    only_model: bool | None = None
     client_id: str | None = None
 
 
@@ -94,6 +96,7 @@ class Continue:
     type: ClassVar = "continue"
     message_id: uuid.UUID
     model: str | None = None
+    only_model: bool | None = None
     client_id: str | None = None
 
 
@@ -181,6 +184,8 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         return uuid.UUID(value)
     if kind is str and isinstance(value, str):
         return _checked_text(value, name)
+    if kind is bool and type(value) is bool:
+        return value
     if kind is int and type(value) is int and 0 <= value < 2**31:
         return value
     if kind is float and type(value) in (int, float):

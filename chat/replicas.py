@@ -14,12 +14,13 @@ from django.utils import timezone
 
 from chat.models import Message, Replica, State
 from chat.signals import reply_ended
+from providers import ledger
 from providers.endings import Ending
 
-# Seconds between two heartbeats; a replica is dead after four of them without one, so that its replies end
-# `interrupted` within five seconds.
+# Seconds between two heartbeats; a replica is dead after three and a half of them, so that its replies end
+# `interrupted` within five seconds: the others look once a second.
 HEARTBEAT_SECONDS = 1.0
-DEAD_AFTER = timedelta(seconds=4)
+DEAD_AFTER = timedelta(seconds=3.5)
 
 
 def new_name() -> str:
@@ -38,6 +39,11 @@ def beat(name: str) -> int:
         # Paused for so long that another replica has taken it for dead; its replies are gone, its life goes on.
         register(name)
     return interrupt_orphans()
+
+
+def is_oldest(name: str) -> bool:
+    """Return whether this replica does what only one must do."""
+    return Replica.objects.order_by("started_at", "pk").values_list("pk", flat=True).first() == name
 
 
 def leave(name: str) -> None:
@@ -66,5 +72,9 @@ def _interrupt(pk: UUID, epoch: int) -> int:
         ended_at=timezone.now(),
     )  # fmt: skip
     if taken:
+        left = Message.objects.filter(pk=pk).values_list("text", "reasoning").get()
+        ledger.interrupt(pk, sum(map(len, left)))
+        totals = ledger.find_totals(pk)
+        Message.objects.filter(pk=pk).update(cost_usd=totals.cost_usd, cost_source=totals.source, **totals.tokens)
         reply_ended.send(Message, reply=Message.objects.get(pk=pk))
     return taken

@@ -5,26 +5,32 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
-from collections.abc import Iterable, Sequence
+from asyncio import Semaphore, TimerHandle, get_running_loop, sleep, to_thread
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.conf import settings
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from chat.database import db
-from chat.history import Branch, Line, branch_before, lines_of
-from chat.models import Message, State
+from chat.failover import OverlapTrimmer, Tried, list_tried, who_is_next
+from chat.history import Branch, Line, branch_before, lines_of, site_settings
+from chat.models import Conversation, Failover, Message, State
 from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
-from providers import aichat
+from providers import aichat, ledger
+from providers.addresses import BadAddress, check_resolved
 from providers.endings import Ending, Evidence, Verdict, decide
+from providers.ledger import Account
 from providers.output import Reasoning, Text
-from providers.routing import Candidate, candidates
-from providers.signals import attempt_ended
+from providers.routing import Candidate, Route, route
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +42,20 @@ UNSTORABLE = "ending that the database refuses"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a reply needs to begin: what is said, and who can be asked, in order."""
+    """What a reply needs to begin: what is said, on whose account, and who can be asked, in order."""
 
     branch: Branch
-    candidates: Sequence[Candidate]
+    route: Route
+    account: Account
     requested_model: str
     temperature: float | None = None
     max_tokens: int | None = None
 
-    def name_first(self, reply: Message) -> None:
-        """Write on the row who is asked first, so that it is known even where the answer is interrupted."""
-        if self.candidates:
-            reply.provider, reply.model = self.candidates[0].provider, self.candidates[0].model
+    def describe_on(self, reply: Message) -> None:
+        """Write on the row who is asked first, for an answer that is interrupted, and who is not asked, and why."""
+        if self.route.candidates:
+            reply.provider, reply.model = self.route.candidates[0].provider, self.route.candidates[0].model
+        reply.skipped = [[skipped.name, skipped.reason] for skipped in self.route.skipped if not skipped.expected]
 
 
 class Slot:
@@ -74,6 +82,10 @@ class Slot:
             self._semaphore.release()
 
 
+# How an attempt ended, and what is known about it.
+Outcome = tuple[Verdict, aichat.Finished]
+
+
 @dataclass(eq=False)
 class Reply:
     """A reply on its way, in its owner's memory; the row follows by checkpoints."""
@@ -93,9 +105,19 @@ class Reply:
     chunks: int = 0
     attempts: int = 0
     first_token_ms: int | None = None
-    candidate: Candidate | None = None
+    # The attempt whose row in the ledger is still open, and how it ended once it has.
+    attempt_id: uuid.UUID | None = None
+    max_tokens: int | None = None
+    outcome: Outcome | None = None
+    tried: list[Tried] = field(default_factory=list)
     # Since when only a place is missing; None while its turn has not come.
     ready_at: float | None = None
+
+    @property
+    def author(self) -> Tried | None:
+        """Who wrote the latest text, or was asked last where there is none."""
+        writers = [tried for tried in self.tried if tried.wrote] or [tried for tried in self.tried if tried.ending]
+        return writers[-1] if writers else None
 
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the message arrived."""
@@ -104,9 +126,7 @@ class Reply:
 
 async def answer(reply: Reply, log: StreamLog) -> None:
     """Answer a message, from the plan to the stored ending. The caller has opened the log, and finishes it."""
-    finished = await _ask(reply, log)
-    verdict = decide(finished.evidence)
-    _log_failure(reply, verdict, finished)
+    verdict, finished = await _ask(reply, log)
     await store(reply, verdict, finished)
 
 
@@ -125,16 +145,59 @@ async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> No
             await sleep(STORE_AGAIN_SECONDS)
 
 
-async def _ask(reply: Reply, log: StreamLog) -> aichat.Finished:
-    plan = reply.plan
-    if plan is None or reply.stop.reason:
-        return aichat.Finished(_not_begun(reply.stop.reason))
-    if not plan.candidates:
-        return aichat.Finished(Evidence(spawn_error="no provider is set up"))
-    candidate = plan.candidates[0]
-    if plan.requested_model and str(candidate) != plan.requested_model:
-        _notice_fallback(reply, log, plan.requested_model, candidate)
-    return await _attempt(reply, log, candidate)
+async def _ask(reply: Reply, log: StreamLog) -> Outcome:
+    """Ask one provider after the other until one has answered, or the next would help nobody."""
+    left = list(reply.plan.route.candidates) if reply.plan else []
+    best: Outcome | None = None
+    while (
+        left and not reply.stop.reason and (best is None or reply.elapsed_ms() < settings.CHAT_FAILOVER_SECONDS * 1000)
+    ):
+        candidate = left.pop(0)
+        if reply.outcome and reply.attempt_id:
+            await _patiently(ledger.close_attempt, reply.attempt_id, *reply.outcome)
+            reply.attempt_id = reply.outcome = None
+        if refusal := await _open(reply, log, candidate):
+            reply.tried.append(Tried(candidate, None, refusal))
+            continue
+        verdict, finished = reply.outcome = await _attempt(reply, log, candidate)
+        reply.tried.append(Tried(candidate, verdict.ending, wrote=finished.evidence.has_text))
+        best = _better(best, reply.outcome)
+        left = who_is_next(left, candidate, verdict, finished.evidence, has_text=bool(reply.text))
+        if left and reply.text and not await _may_continue(reply, log, left[0]):
+            break
+    # A stop between two attempts.
+    return _unasked(reply) if best is None or (left and reply.stop.reason) else best
+
+
+def _better(before: Outcome | None, latest: Outcome) -> Outcome:
+    """Return which outcome is the reply's: the latest, unless it added nothing to what was cut before."""
+    added = latest[1].evidence.has_text or latest[0].ending in (Ending.STOPPED, Ending.INTERRUPTED)
+    return latest if before is None or not before[1].evidence.has_text or added else before
+
+
+async def _may_continue(reply: Reply, log: StreamLog, candidate: Candidate) -> bool:
+    """Return whether `candidate` goes on by itself with what another has begun; where not, leave it to the reader."""
+    policy = await _patiently(find_policy, reply.conversation_id)
+    if policy == Failover.ASK and reply.author:
+        reason = f"{reply.author}. {candidate} could continue."
+        _notice(reply, log, "ask", reason, str(reply.author.candidate), str(candidate))
+    return policy == Failover.CONTINUE
+
+
+async def _patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `function` on the database, again and again while that is away: no process starts without its row."""
+    while True:
+        try:
+            return await db(function, *args, **kwargs)
+        except (OperationalError, InterfaceError):
+            logger.exception("the database is away")
+            await sleep(STORE_AGAIN_SECONDS)
+
+
+def _unasked(reply: Reply) -> Outcome:
+    """Return how a reply ended for which no process was started."""
+    evidence = _not_begun(reply.stop.reason) if reply.stop.reason else Evidence(spawn_error=_why_nobody(reply))
+    return decide(evidence), aichat.Finished(evidence)
 
 
 def _not_begun(reason: aichat.Reason | None) -> Evidence:
@@ -143,39 +206,97 @@ def _not_begun(reason: aichat.Reason | None) -> Evidence:
     return Evidence(stopped=reason == "stopped", interrupted=reason != "stopped")
 
 
-async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate) -> aichat.Finished:
-    """Run one process to its end, its text into the log."""
+def _why_nobody(reply: Reply) -> str:
     assert reply.plan is not None
+    if reply.tried:
+        return reply.tried[0].why if len(reply.tried) == 1 else "; ".join(map(str, reply.tried))
+    if wanted := reply.plan.requested_model:
+        return f"{wanted} cannot be asked: {_why_not(reply, wanted)}"
+    return "no provider is set up"
+
+
+async def _open(reply: Reply, log: StreamLog, candidate: Candidate) -> str:
+    """Take a place and the ledger's leave for an attempt; return "", or why there is none."""
+    plan = reply.plan
+    assert plan is not None
     await reply.slot.acquire()
+    try:
+        # Its name may lead elsewhere by now. On a thread, since looking it up takes as long as it takes.
+        await to_thread(check_resolved, candidate.row.api_base)
+    except BadAddress as trouble:
+        return str(trouble)
+    number, text_from = reply.attempts + 1, sum(map(len, reply.text))
+    opened = await _patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan), text_from)
+    if isinstance(opened, ledger.Refused):
+        return opened.reason
+    reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
+    reply.attempts = number
+    if opened.warning and reply.attempts == 1:
+        _notice(reply, log, "budget", opened.warning)
+    return ""
+
+
+def _size(plan: Plan) -> ledger.Size:
+    texts = plan.branch.texts
+    return ledger.Size(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts), plan.max_tokens)
+
+
+async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate) -> Outcome:
+    """Run one process to its end, its text into the log."""
+    finished = await _run(reply, log, candidate)
+    verdict = decide(finished.evidence)
+    _log_failure(reply, candidate, verdict, finished)
+    return verdict, finished
+
+
+async def _run(reply: Reply, log: StreamLog, candidate: Candidate) -> aichat.Finished:
+    assert reply.plan is not None
     if reply.stop.reason:
         return aichat.Finished(_not_begun(reply.stop.reason))
-    reply.candidate = candidate
-    reply.attempts += 1
-    async with aclosing(aichat.stream(_request(reply.plan, candidate), reply.stop)) as events:
+    branch = reply.plan.branch
+    if reply.text:
+        branch = branch.continued("".join(reply.text), await _patiently(find_continue_prompt))
+    trimmer = OverlapTrimmer(branch.unfinished)
+    introduced = False
+    async with aclosing(aichat.stream(_request(reply, reply.plan, branch, candidate), reply.stop)) as events:
         async for event in events:
-            match event:
-                case Text(text):
-                    _append(reply, log, Event("text", text.replace("\0", "\ufffd")))
-                case Reasoning(text):
-                    _append(reply, log, Event("reasoning", text.replace("\0", "\ufffd")))
-                case aichat.Finished():
-                    return event
             # Whatever came first: start-up is over, the next may begin.
             reply.slot.free()
+            if isinstance(event, Text | Reasoning) and not introduced:
+                introduced = True
+                _introduce(reply, log, candidate)
+            match event:
+                case Text(text):
+                    _append_text(reply, log, trimmer.feed(text))
+                case Reasoning(text):
+                    _append(reply, log, Event("reasoning", _storable(text)))
+                case aichat.Finished():
+                    _append_text(reply, log, trimmer.finish())
+                    return event
     raise AssertionError("a stream ends with Finished")
 
 
-def _request(plan: Plan, candidate: Candidate) -> aichat.Request:
+def _request(reply: Reply, plan: Plan, branch: Branch, candidate: Candidate) -> aichat.Request:
     return aichat.Request(
         target=candidate.target,
-        prompt=plan.branch.prompt,
+        prompt=branch.prompt,
         clocks=candidate.clocks,
         key=candidate.key,
-        history=plan.branch.turns,
+        history=branch.turns,
         temperature=plan.temperature,
-        max_tokens=plan.max_tokens,
+        max_tokens=reply.max_tokens,
         needs_finish_reason=candidate.needs_finish_reason,
     )
+
+
+def _append_text(reply: Reply, log: StreamLog, text: str) -> None:
+    if text:
+        _append(reply, log, Event("text", _storable(text)))
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL takes no NUL.
+    return text.replace("\0", "\ufffd")
 
 
 def _append(reply: Reply, log: StreamLog, event: Event) -> None:
@@ -195,24 +316,43 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
         reply.notices.append({**event.data, "seq": reply.last_seq, "at": sum(map(len, reply.text))})
 
 
-def _notice_fallback(reply: Reply, log: StreamLog, wanted: str, candidate: Candidate) -> None:
-    notice = {
-        "kind": "fallback",
-        "reason": f"{wanted} is not available here; {candidate} answers instead.",
-        "old_model": wanted,
-        "new_model": str(candidate),
-    }
-    _append(reply, log, Event("notice", data=notice))
+# --- Notices ----------------------------------------------------------------------------------------------------------
 
 
-def _log_failure(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> None:
+def _introduce(reply: Reply, log: StreamLog, candidate: Candidate) -> None:
+    """Say who answers, right before its first word, where that is not what the reader expects."""
+    assert reply.plan is not None
+    new, wanted, author = str(candidate), reply.plan.requested_model, reply.author
+    if reply.text and author:
+        _notice(reply, log, "seam", f"{author}. {new} continues.", str(author.candidate), new)
+    elif wanted and new != wanted:
+        _notice(reply, log, "fallback", f"{wanted}: {_why_not(reply, wanted)}. {new} answers.", wanted, new)
+    elif reply.reasoning and author:
+        _notice(reply, log, "fallback", f"{author}. {new} answers.", str(author.candidate), new)
+    if candidate.early:
+        _notice(reply, log, "last_resort", f"{new} is paused, but nobody else can answer.", new_model=new)
+
+
+def _why_not(reply: Reply, wanted: str) -> str:
+    """Return why the wanted model does not answer."""
+    assert reply.plan is not None
+    tried = next((tried.why for tried in reply.tried if str(tried.candidate) == wanted), "")
+    return tried or reply.plan.route.why_not(wanted) or "there is no such model"
+
+
+def _notice(reply: Reply, log: StreamLog, kind: str, reason: str, old_model: str = "", new_model: str = "") -> None:
+    models = {name: model for name, model in (("old_model", old_model), ("new_model", new_model)) if model}
+    _append(reply, log, Event("notice", data={"kind": kind, "reason": reason, **models}))
+
+
+def _log_failure(reply: Reply, candidate: Candidate, verdict: Verdict, finished: aichat.Finished) -> None:
     """Tell the operator what the reader is spared: the provider's own words."""
     if verdict.ending.failed:
         seen = finished.evidence
         logger.warning(
             "reply %s by %s ended %s (%s): %r",
             reply.id,
-            reply.candidate,
+            candidate,
             verdict.ending,
             verdict.evidence,
             (seen.error_text or seen.stderr)[:500],
@@ -222,15 +362,34 @@ def _log_failure(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-def plan_for(reply: Message, lines: Iterable[Line]) -> Plan:
+def plan_for(reply: Message, lines: Iterable[Line], username: str) -> Plan:
     """Return the plan of a reply that is about to begin: its branch, and the providers as they are now."""
+    branch = branch_before(reply, lines)
+    owner_id = reply.conversation.owner_id
     return Plan(
-        branch=branch_before(reply, lines),
-        candidates=candidates(reply.requested_model),
+        branch=branch,
+        route=route(
+            reply.requested_model,
+            only=reply.only_model,
+            user_id=owner_id,
+            prompt_characters=sum(map(len, branch.texts)),
+        ),
+        account=Account(reply.id, reply.conversation_id, owner_id, username),
         requested_model=reply.requested_model,
         temperature=reply.parameters.get("temperature"),
         max_tokens=reply.parameters.get("max_tokens"),
     )
+
+
+def find_policy(conversation_id: uuid.UUID) -> str:
+    """Return what happens in this conversation when a provider fails in the middle of an answer."""
+    own = Conversation.objects.filter(pk=conversation_id).values_list("failover", flat=True).first()
+    return own or site_settings().failover
+
+
+def find_continue_prompt() -> str:
+    """Return what the next model is told after the text that it should continue."""
+    return site_settings().continue_prompt
 
 
 @transaction.atomic
@@ -239,15 +398,16 @@ def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
 
     Raises Message.DoesNotExist where the reply is no longer ours, or gone.
     """
-    reply = Message.objects.select_for_update().get(pk=reply_id, epoch=epoch, state=State.QUEUED)
+    mine = Message.objects.select_for_update(of=("self",)).select_related("conversation__owner")
+    reply = mine.get(pk=reply_id, epoch=epoch, state=State.QUEUED)
     others = Message.objects.filter(conversation=reply.conversation_id).exclude(pk=reply_id)
     earlier = Q(state=State.QUEUED, created_at__lt=reply.created_at)
     if others.filter(earlier | Q(state=State.RUNNING)).exists():
         return None
-    plan = plan_for(reply, lines_of(reply.conversation_id))
+    plan = plan_for(reply, lines_of(reply.conversation_id), reply.conversation.owner.username)
     reply.state, reply.started_at = State.RUNNING, timezone.now()
-    plan.name_first(reply)
-    reply.save(update_fields=["state", "started_at", "provider", "model"])
+    plan.describe_on(reply)
+    reply.save(update_fields=["state", "started_at", "provider", "model", "skipped"])
     return plan
 
 
@@ -327,36 +487,43 @@ def _checkpoint_row(taken: Snapshot) -> tuple[Any, ...]:
 
 @transaction.atomic
 def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> None:
-    """Store how the reply ended and tell the listeners, unless somebody else has taken it over."""
-    usage = asdict(finished.usage) if finished.usage else {}
+    """Store how the reply ended, close its last attempt, and tell the listeners.
+
+    The row is left alone where somebody else has taken the reply over; what the attempt cost is written all the same.
+    """
+    if reply.attempt_id:
+        ledger.close_attempt(reply.attempt_id, *(reply.outcome or (verdict, finished)))
+    totals = ledger.find_totals(reply.id)
     ending = verdict.ending
     written = Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED).update(
         state=State.ENDED,
         ending=ending,
         evidence=verdict.evidence[:80],
-        error=sentence_for(verdict) if ending.failed else "",
+        error=sentence_for(verdict, reply)[:500] if ending.failed else "",
         text="".join(reply.text),
         reasoning="".join(reply.reasoning),
         notices=reply.notices,
         last_seq=reply.last_seq,
-        provider=reply.candidate.provider if reply.candidate else "",
-        model=reply.candidate.model if reply.candidate else "",
+        provider=reply.author.candidate.provider if reply.author else "",
+        model=reply.author.candidate.model if reply.author else "",
         attempts=reply.attempts,
         ended_at=timezone.now(),
         duration_ms=reply.elapsed_ms(),
         first_token_ms=reply.first_token_ms,
         chunks=reply.chunks,
         exit_code=finished.evidence.exit_code,
-        **{f"{name}_tokens": count for name, count in usage.items()},
+        cost_usd=totals.cost_usd,
+        cost_source=totals.source,
+        **totals.tokens,
     )  # fmt: skip
-    if reply.candidate:
-        attempt_ended.send(Reply, reply_id=reply.id, candidate=reply.candidate, verdict=verdict, finished=finished)
     if written and reply_ended.has_listeners(Message):
         reply_ended.send(Message, reply=Message.objects.get(pk=reply.id))
 
 
-def sentence_for(verdict: Verdict) -> str:
+def sentence_for(verdict: Verdict, reply: Reply) -> str:
     """Return the sentence that the person reads."""
     if verdict.ending is Ending.NOT_STARTED:
-        return f"{verdict.ending.sentence[:-1]}: {verdict.evidence}."
+        return f"{verdict.ending.sentence[:-1]}: {verdict.evidence.removesuffix('.')}."
+    if len(reply.tried) > 1 and not reply.text:
+        return list_tried(reply.tried)
     return verdict.ending.sentence

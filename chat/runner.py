@@ -16,13 +16,14 @@ from uuid import UUID
 from django.conf import settings
 
 from chat import replicas, replies
-from chat.database import db
+from chat.database import aside, db
 from chat.identity import Visitor
 from chat.models import Message
 from chat.posting import Posted, PostingFrame, post
 from chat.protocol import BadFrame
 from chat.replies import Reply, Slot
 from chat.streamlog import MemoryStreamLog, StreamLog
+from providers import housekeeping
 from providers.aichat import Finished, Reason
 from providers.endings import Ending, Evidence, Verdict
 
@@ -62,6 +63,7 @@ class Runner:
         self._loops = [
             asyncio.create_task(self._repeat(self._save, CHECKPOINT_SECONDS)),
             asyncio.create_task(self._repeat(self._beat, replicas.HEARTBEAT_SECONDS)),
+            asyncio.create_task(self._repeat(self._tend, housekeeping.ROUND_SECONDS, later=True)),
         ]
 
     # --- Coming in ----------------------------------------------------------------------------------------------------
@@ -190,8 +192,9 @@ class Runner:
 
     # --- Watching -----------------------------------------------------------------------------------------------------
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float, *, later: bool = False) -> None:
         """Do `step` for ever; a failure is logged and tried again, since a database may come back."""
+        await asyncio.sleep(seconds if later else 0)
         while True:
             try:
                 await step()
@@ -202,6 +205,12 @@ class Runner:
     async def _beat(self) -> None:
         if orphans := await db(replicas.beat, self.replica):
             logger.warning("%d replies of a dead server ended as interrupted", orphans)
+
+    async def _tend(self) -> None:
+        """Do what one server of a site must do about the providers."""
+        if await db(replicas.is_oldest, self.replica):
+            await db(housekeeping.do_round)
+            await aside(housekeeping.check_quiet)
 
     async def _save(self) -> None:
         """Checkpoint what runs; it is also how a stop from another replica, and the loss of a reply, is seen."""

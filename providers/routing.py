@@ -1,59 +1,330 @@
-"""Who is asked, in which order, and why."""
+"""Who is asked, in which order and why, and who is not asked and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from providers import config
+from django.db.models import TextField
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from providers import budgets, costs
 from providers.aichat import Clocks
-from providers.kinds import Kind
-from providers.models import Model, Provider
-from providers.secrets import find_key
+from providers.breaker import clock, describe_state
+from providers.config import Target
+from providers.endings import Ending
+from providers.kinds import KINDS
+from providers.models import Breaker, Forced, Model
+from providers.secrets import KeyUnreadable, find_key, has_key
 
-# The kinds whose debug log the transcript can read; only these are held to a finish reason.
-PARSED_KINDS = frozenset(Kind.values)
+# A silent provider should cost seconds: so many times its own p95, and never less than the floor.
+FIRST_TOKEN_FACTOR = 3
+FIRST_TOKEN_FLOOR_SECONDS = 5.0
+# Where a model's own has not been learned yet.
+CHARACTERS_PER_TOKEN = 4.0
+KINDS_BY_NAME = {kind.value: info for kind, info in KINDS.items()}
+# Endings after which another model of the same provider is no better.
+PROVIDER_WIDE = {Ending.UNAUTHORISED, Ending.UNREACHABLE}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A model that is not asked. `expected`: it was never set up to be, such as one without a key."""
+
+    name: str
+    reason: str
+    expected: bool = False
+    provider_name: str = ""
+    label: str = ""
+
+
+class Row(NamedTuple):
+    """A model and its provider: plain values, since building a hundred pairs of objects would take most of the time."""
+
+    model_id: int
+    name: str
+    label: str
+    enabled: bool
+    context_window: int | None
+    max_output: int | None
+    vision: bool
+    extra_body: str
+    out_until: datetime | None
+    out_reason: str
+    first_token_p95_ms: int | None
+    prompt_characters_per_token: float | None
+    provider_id: int
+    slug: str
+    provider_name: str
+    kind: str
+    api_base: str
+    options: str
+    key_variable: str
+    encrypted_key: str
+    provider_enabled: bool
+    sends_finish_reason: bool
+    first_token_seconds: int
+    idle_seconds: int
+    total_seconds: int
+    breaker: str
+    forced: str
+    open_until: datetime | None
+    open_reason: str
+
+    @property
+    def name_in_full(self) -> str:
+        return f"{self.slug}:{self.name}"
+
+    def skipped(self, reason: str, *, expected: bool = False) -> Skipped:
+        """Return this model as one that is not asked."""
+        return Skipped(self.name_in_full, reason, expected, self.provider_name, self.label or self.name)
+
+    @property
+    def recovers_at(self) -> datetime | None:
+        """When the pauses of both are over."""
+        return max((at for at in (self.open_until, self.out_until) if at), default=None)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that can be asked, with everything a process needs to know about its provider."""
+    """A model that can be asked, with everything a process needs to know about its provider.
 
-    provider: str
-    model: str
+    `trial`: its provider's breaker lets one request through. `early`: even that is not due yet, but nobody is better.
+    """
+
+    row: Row
     reason: str
-    target: config.Target
-    clocks: Clocks
-    key: str
-    needs_finish_reason: bool
+    trial: bool = False
+    early: bool = False
 
     def __str__(self) -> str:
-        return f"{self.provider}:{self.model}"
+        return self.row.name_in_full
+
+    @property
+    def provider_id(self) -> int:
+        return self.row.provider_id
+
+    @property
+    def model_id(self) -> int:
+        return self.row.model_id
+
+    @property
+    def provider(self) -> str:
+        return self.row.slug
+
+    @property
+    def provider_name(self) -> str:
+        return self.row.provider_name
+
+    @property
+    def model(self) -> str:
+        return self.row.name
+
+    @property
+    def label(self) -> str:
+        return self.row.label or self.row.name
+
+    @property
+    def context_window(self) -> int | None:
+        return self.row.context_window
+
+    @property
+    def max_output(self) -> int | None:
+        return self.row.max_output
+
+    @property
+    def target(self) -> Target:
+        """Where a request goes."""
+        row = self.row
+        options = tuple(sorted(json.loads(row.options).items()))
+        extra_body = "" if row.extra_body == EMPTY else row.extra_body
+        return Target(row.kind, row.api_base, row.name, row.max_output, options=options, extra_body=extra_body)
+
+    @property
+    def clocks(self) -> Clocks:
+        """The provider's clocks, the first token's shortened by what has been learned of the model."""
+        row = self.row
+        return Clocks(_first_token_clock(row), row.idle_seconds, row.total_seconds)
+
+    @property
+    def key(self) -> str:
+        """The provider's key, or ""."""
+        return find_key(self.row.key_variable, self.row.encrypted_key, self.row.provider_id)
+
+    @property
+    def needs_finish_reason(self) -> bool:
+        """Whether a clean exit without a finish reason means a cut answer."""
+        return self.row.sends_finish_reason and KINDS_BY_NAME[self.row.kind].dialect is not None
 
 
-def candidates(preferred: str = "") -> list[Candidate]:
-    """Return every model that can be asked: the preferred `provider:model` first, then by priority."""
-    models = sorted(usable_models(), key=lambda model: str(model) != preferred)
-    return [_candidate(model, "chosen" if str(model) == preferred else "next by priority") for model in models]
+@dataclass(frozen=True)
+class Route:
+    """The answer to: who is asked with this message?"""
+
+    candidates: list[Candidate]
+    skipped: list[Skipped]
+
+    def why_not(self, name: str) -> str:
+        """Return why the model `name` is not asked, or ""."""
+        return next((skipped.reason for skipped in self.skipped if skipped.name == name), "")
 
 
-def usable_models() -> list[Model]:
-    """Return the models that can be asked, by priority: enabled, of an enabled provider that has its key."""
-    models = Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider")
-    return [model for model in models if _has_its_key(model.provider)]
+def route(
+    preferred: str = "",
+    *,
+    only: bool = False,
+    user_id: int | None = None,
+    prompt_characters: int = 0,
+    needs_vision: bool = False,
+) -> Route:
+    """Return who is asked: the preferred `provider:model` first, then by priority; `only`: nobody else.
+
+    Where every provider that could be asked is paused, the one nearest to its recovery is.
+    """
+    asked = _Question(preferred, only, prompt_characters, needs_vision, _find_priced(user_id), timezone.now())
+    rows = sorted(_rows(), key=lambda row: row.name_in_full != preferred)
+    candidates, skipped, paused = [], [], []
+    for row in rows:
+        if obstacle := _find_obstacle(row, asked):
+            skipped.append(obstacle)
+        elif pause := _find_pause(row, asked.now):
+            skipped.append(row.skipped(pause))
+            paused.append(row)
+        else:
+            candidates.append(_candidate(row, preferred))
+    if not candidates and paused:
+        nearest = min(paused, key=lambda row: row.recovers_at or asked.now)
+        skipped = [entry for entry in skipped if entry.name != nearest.name_in_full]
+        reason = "all others are unavailable and this one, paused as well, is the nearest to recovery"
+        candidates = [replace(_candidate(nearest, preferred), reason=reason, early=True)]
+    return Route(candidates, skipped)
 
 
-def _has_its_key(provider: Provider) -> bool:
-    return not provider.key_variable or bool(find_key(provider.key_variable))
+def next_candidates(left: Iterable[Candidate], failed: Candidate, ending: Ending) -> list[Candidate]:
+    """Return who is asked after `failed` ended so: other providers first, since what fails is seldom one model."""
+    if ending is Ending.MISCONFIGURED:
+        return list(left)
+    others = [candidate for candidate in left if candidate.provider_id != failed.provider_id]
+    if ending in PROVIDER_WIDE:
+        return others
+    return others + [candidate for candidate in left if candidate.provider_id == failed.provider_id]
 
 
-def _candidate(model: Model, reason: str) -> Candidate:
-    provider = model.provider
-    return Candidate(
-        provider=provider.slug,
-        model=model.name,
-        reason=reason,
-        target=config.Target(provider.kind, provider.api_base, model.name, model.max_output),
-        clocks=Clocks(provider.first_token_seconds, provider.idle_seconds, provider.total_seconds),
-        key=find_key(provider.key_variable),
-        needs_finish_reason=provider.sends_finish_reason and provider.kind in PARSED_KINDS,
+def with_more_context(left: Iterable[Candidate], failed: Candidate) -> list[Candidate]:
+    """Return those of `left` that are known to take more than `failed`, to which the conversation was too long."""
+    size = failed.context_window or 0
+    return [candidate for candidate in left if (candidate.context_window or 0) > size]
+
+
+# Where Row's fields stand; those of neither table are the provider's, under their own names.
+COLUMNS: dict[str, Any] = {
+    "model_id": "id",
+    # JSON as its text: it is read of the one that is asked, not of all.
+    "extra_body": Cast("extra_body", TextField()),
+    "options": Cast("provider__options", TextField()),
+    "provider_id": "provider__id",
+    "provider_name": "provider__name",
+    "provider_enabled": "provider__enabled",
+} | {
+    name: name
+    for name in (
+        "name", "label", "enabled", "context_window", "max_output", "vision", "out_until", "out_reason",
+        "first_token_p95_ms", "prompt_characters_per_token",
     )
+}  # fmt: skip
+EMPTY = "{}"
+
+
+def _rows() -> list[Row]:
+    columns = [COLUMNS.get(name, f"provider__{name}") for name in Row._fields]
+    return [Row(*row) for row in Model.objects.values_list(*columns)]
+
+
+class _Question(NamedTuple):
+    """What is asked of the route. `priced`: the models with a known price, where a budget applies, else None."""
+
+    preferred: str
+    only: bool
+    prompt_characters: int
+    needs_vision: bool
+    priced: set[int] | None
+    now: datetime
+
+
+def _find_priced(user_id: int | None) -> set[int] | None:
+    return costs.find_priced_models() if budgets.has_budgets(user_id) else None
+
+
+def _find_obstacle(row: Row, asked: _Question) -> Skipped | None:
+    """Return why this model cannot be asked, whatever state its provider is in."""
+    if asked.only and row.name_in_full != asked.preferred:
+        return row.skipped(f"only {asked.preferred} was wanted", expected=True)
+    if missing := _find_missing(row):
+        return row.skipped(missing, expected=True)
+    if reason := _find_unfit(row, asked):
+        return row.skipped(reason)
+    return None
+
+
+def _find_missing(row: Row) -> str:
+    """Return what an admin has not set up, or has switched off."""
+    kind = KINDS_BY_NAME.get(row.kind)
+    if kind is None:
+        return f"its kind, {row.kind}, is unknown"
+    if not row.provider_enabled:
+        return f"{row.provider_name} is switched off"
+    if not row.enabled:
+        return "it is switched off"
+    if kind.needs_address and not row.api_base:
+        return f"{row.provider_name} has no address"
+    if (kind.needs_key or row.key_variable) and not has_key(row.key_variable, row.encrypted_key):
+        return f"{row.provider_name} has no key"
+    return _find_key_trouble(row) if row.encrypted_key else ""
+
+
+def _find_key_trouble(row: Row) -> str:
+    try:
+        find_key(row.key_variable, row.encrypted_key, row.provider_id)
+    except KeyUnreadable:
+        return f"the stored key of {row.provider_name} cannot be read"
+    return ""
+
+
+def _find_unfit(row: Row, asked: _Question) -> str:
+    """Return why the model is not for this message."""
+    if row.forced == Forced.OPEN:
+        return f"{row.provider_name} is paused by an admin"
+    if asked.needs_vision and not row.vision:
+        return "it takes no images"
+    tokens = asked.prompt_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
+    if row.context_window and tokens > row.context_window:
+        return f"it takes {row.context_window} tokens, and this conversation has about {tokens:.0f}"
+    if asked.priced is not None and row.model_id not in asked.priced:
+        return "its price is unknown, and there is a budget"
+    return ""
+
+
+def _find_pause(row: Row, now: datetime) -> str:
+    """Return why the model is not asked for the time being."""
+    if row.out_until and row.out_until > now:
+        return f"it is taken out until {clock(row.out_until)}: {row.out_reason}"
+    if row.forced or row.breaker == Breaker.CLOSED or not row.open_until or row.open_until <= now:
+        return ""
+    return f"{row.provider_name}: {describe_state(row.forced, row.breaker, row.open_until, row.open_reason, now)}"
+
+
+def _candidate(row: Row, preferred: str) -> Candidate:
+    trial = row.breaker != Breaker.CLOSED and not row.forced
+    reason = "chosen" if row.name_in_full == preferred else "next by priority"
+    return Candidate(row, f"{reason}, and its provider's pause is over" if trial else reason, trial)
+
+
+def _first_token_clock(row: Row) -> float:
+    if row.first_token_p95_ms is None:
+        return row.first_token_seconds
+    learned = FIRST_TOKEN_FACTOR * row.first_token_p95_ms / 1000
+    return min(row.first_token_seconds, max(FIRST_TOKEN_FLOOR_SECONDS, learned))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-# After every attempt, whatever its fate: reply_id, candidate (routing.Candidate), verdict (endings.Verdict),
-# finished (aichat.Finished). Sent inside the transaction that stores the reply.
+# After every attempt, whatever its fate: attempt (models.Attempt). Sent inside the transaction that stores its end.
 attempt_ended = Signal()
+# A provider's breaker moved, or was moved: provider_id, state (models.Breaker or Forced value), reason. Sent inside the
+# transaction that moves it.
+provider_state_changed = Signal()

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import websockets
@@ -76,10 +77,10 @@ class Frames:
             if frame["type"] == name and fields.items() <= frame.items():
                 return frames
 
-    async def until_event(self, number: int) -> list[dict[str, Any]]:
-        """Return the frames up to the one that brings event `number`; frames may be joined."""
-        frames = []
-        while not frames or frames[-1].get("to", 0) < number:
+    async def until_text(self, text: str) -> list[dict[str, Any]]:
+        """Return the frames up to the one that brings `text` to its end, in however many events that comes."""
+        frames: list[dict[str, Any]] = []
+        while text not in text_of(frames):
             frames.append(await self.receive())
         return frames
 
@@ -214,15 +215,22 @@ def server_process(**environment: str) -> Iterator[ServerProcess]:
 def server_environment() -> dict[str, str]:
     """Return the environment of a process that shares this test's database and nothing with the tester's own."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    database = str(connection.settings_dict["NAME"])
     return kept | {
         "SASHA_MODE": "local",
         "AICHAT": settings.AICHAT,
         "DATA_DIR": str(settings.DATA_DIR),
         "STATIC_ROOT": str(settings.STATIC_ROOT),
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database_url(),
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def database_url() -> str:
+    """Return the address of the test's own database, for another process."""
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
 def free_port() -> int:

@@ -68,13 +68,14 @@ def test_every_field_arrives():
             {
                 "type": "start",
                 "message": "Hi",
+                "onlyModel": True,
                 "clientId": "c1",
                 "parentId": str(REPLY),
                 "parameters": {"temperature": 1, "maxTokens": 5},
             }
         )
     )
-    assert frame == protocol.Start("Hi", None, "c1", REPLY, None, protocol.Parameters(1, 5))
+    assert frame == protocol.Start("Hi", None, True, "c1", REPLY, None, protocol.Parameters(1, 5))
     hello = protocol.parse(json.dumps({"type": "hello", "after": {str(REPLY): 7}}))
     assert hello == protocol.Hello({REPLY: 7})
 

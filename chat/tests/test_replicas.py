@@ -76,10 +76,9 @@ async def test_a_stop_in_the_row_reaches_the_owner(site):
 async def test_a_running_reply_is_checkpointed_while_it_runs(site):
     async with Socket("s") as socket:
         await socket.send(message="Hi", model="sim:sim-stall-at2")
-        frames = await socket.until_event(2)
-        while (row := await Message.objects.aget(pk=frames[0]["replyId"])).last_seq < 2:
+        frames = await socket.until_text("word1 ")
+        while (row := await Message.objects.aget(pk=frames[0]["replyId"])).text != text_of(frames):
             await asyncio.sleep(0.01)
-        assert row.text == text_of(frames)
         assert row.state == "running"
 
 
@@ -102,3 +101,13 @@ async def test_another_replica_s_reply_is_shown_from_its_row_and_goes_first(site
         assert text_of([frame for frame in frames if frame.get("replyId") == first]) == "abcd"
         if not any(frame["type"] == "complete" and frame["replyId"] == started["replyId"] for frame in frames):
             await socket.until("complete", replyId=started["replyId"])
+
+
+@pytest.mark.django_db
+def test_what_only_one_must_do_the_oldest_living_server_does():
+    replicas.register("a")
+    replicas.register("b")
+    Replica.objects.filter(pk="b").update(started_at=timezone.now() - timedelta(minutes=1))
+    assert (replicas.is_oldest("b"), replicas.is_oldest("a")) == (True, False)
+    replicas.leave("b")
+    assert replicas.is_oldest("a")

@@ -72,7 +72,7 @@ async def test_without_any_provider_the_error_says_so(site, provider):
 
 async def test_a_failed_answer_is_an_error_and_then_complete(site):
     async with Socket("s") as socket:
-        *_, error, complete = await socket.say("Hi", model="sim:sim-n6-cut-at3")
+        *_, error, complete = await socket.say("Hi", model="sim:sim-n6-cut-at3", onlyModel=True)
     assert (error["type"], error["code"], error["replyId"]) == ("error", "cut", complete["replyId"])
     assert complete["metadata"]["totalChars"] > 0
 
@@ -104,12 +104,12 @@ async def test_a_reload_in_mid_answer_shows_everything_and_goes_on_live(site):
     cookie_user = {"Origin": "http://127.0.0.1:8000", "Cookie": guest_cookie()}
     async with Socket("s", cookie_user) as before:
         await before.send(message="Hi", model="sim:sim-n400-gap10")
-        started, *_ = await before.until_event(5)
+        started, *_ = await before.until_text("word4 ")
     async with Socket("s", cookie_user) as after:
         await after.send(type="hello")
         hello = await after.receive()
         assert hello["running"] == started["replyId"]
-        frames = await after.until_event(20)
+        frames = await after.until_text("word19 ")
         assert frames[0]["from"] == 1
         await after.send(type="stop", replyId=started["replyId"])
         frames += await after.until("complete")
@@ -210,7 +210,7 @@ async def test_the_same_client_id_returns_the_same_reply(site, simulator):
 async def test_the_model_is_sent_the_conversation_so_far(site, simulator):
     async with Socket("s") as socket:
         await socket.say("first question", model="sim:sim-echo")
-        await socket.say("failing question", model="sim:sim-http500")
+        await socket.say("failing question", model="sim:sim-http500", onlyModel=True)
         await socket.say("last question", model="sim:sim-echo")
     sent = simulator.last["body"]["messages"]
     assert sent == [
@@ -224,7 +224,7 @@ async def test_the_model_is_sent_the_conversation_so_far(site, simulator):
 async def test_a_message_that_the_provider_refused_does_not_spoil_the_conversation(site, simulator):
     async with Socket("s") as socket:
         await socket.say("first", model="sim:sim-echo")
-        refused = (await socket.say("far too long", model="sim:sim-http400context"))[-1]
+        refused = (await socket.say("far too long", model="sim:sim-http400context", onlyModel=True))[-1]
         assert refused["metadata"]["ending"] == "rejected"
         await socket.say("shorter", model="sim:sim-echo")
         assert [message["content"] for message in simulator.last["body"]["messages"]] == ["first", "first", "shorter"]
@@ -243,7 +243,7 @@ async def test_the_history_arrives_exactly_as_it_was_written(site, simulator):
 
 async def test_an_answer_can_be_asked_for_again_and_continued(site, simulator):
     async with Socket("s") as socket:
-        cut = (await socket.say("Hi", model="sim:sim-n6-cut-at3"))[-1]
+        cut = (await socket.say("Hi", model="sim:sim-n6-cut-at3", onlyModel=True))[-1]
         again = await socket.say_frame("regenerate", messageId=cut["replyId"], model="sim:sim-echo")
         assert text_of(again) == "Hi"
         more = await socket.say_frame("continue", messageId=cut["replyId"], model="sim:sim-n5")
@@ -265,7 +265,7 @@ async def test_an_answer_can_be_asked_for_again_and_continued(site, simulator):
 
 async def test_an_answer_without_a_word_is_asked_for_again_when_continued(site, simulator):
     async with Socket("s") as socket:
-        failed = (await socket.say("Hi", model="sim:sim-http500"))[-1]
+        failed = (await socket.say("Hi", model="sim:sim-http500", onlyModel=True))[-1]
         await socket.say_frame("continue", messageId=failed["replyId"], model="sim:sim-echo")
     assert [message["content"] for message in simulator.last["body"]["messages"]] == ["Hi"]
 

@@ -48,7 +48,7 @@ class Socket:
         """Send the prompt and follow the reply to its `complete`. Raises Failed where no answer comes."""
         try:
             reading.asked_at = self._loop.time()
-            await self._websocket.send(json.dumps({"message": reading.prompt, "model": self._model}))
+            await self._websocket.send(json.dumps({"message": reading.prompt, "model": self._model, "onlyModel": True}))
             await self._follow(reading)
         except ConnectionClosed as error:
             raise Failed(f"closed {error.rcvd.code if error.rcvd else 'without a word'}") from error

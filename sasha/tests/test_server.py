@@ -53,7 +53,7 @@ async def test_sigterm_ends_replies_as_interrupted_and_tells_every_socket(serve)
     server = serve(CHAT_SHUTDOWN_GRACE="0")
     async with server.connect("a") as a, server.connect("idle") as idle:
         await a.send(message="Hi", model="sim:sim-stall-at3")
-        seen = await a.until_event(3)
+        seen = await a.until_text("word2 ")
         child = server.children()[0]
         stopping = asyncio.create_task(stop(server))
         seen += await a.until("complete")
@@ -91,11 +91,11 @@ async def test_kill_9_leaves_no_child_and_the_reply_is_interrupted_with_its_text
     server = serve()
     async with server.connect("a") as a:
         await a.send(message="Hi", model="sim:sim-stall-at3")
-        *_, chunk = await a.until_event(3)
+        *_, chunk = await a.until_text("word2 ")
         children = server.children()
         assert [child.name() for child in children] == ["aichat"]
         reply = chunk["replyId"]
-        while (await row(reply)).last_seq < 3:
+        while "word2 " not in (await row(reply)).text:
             await asyncio.sleep(0.02)
         await stop(server, signal.SIGKILL)
     await asyncio.to_thread(psutil.wait_procs, children, 1.0)

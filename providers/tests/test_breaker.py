@@ -1,0 +1,258 @@
+"""When a provider is no longer asked, for how long, and how it comes back."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from providers import breaker
+from providers.endings import Ending
+from providers.models import Attempt, Breaker, Forced, Model, Provider
+from providers.signals import provider_state_changed
+from sasha.testing import make_provider
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def provider(transactional_db):
+    return make_provider("https://example.org/v1", "m", "n", slug="p")
+
+
+def happen(provider, *endings, trial=False, retry_seconds=None):
+    """Record attempts of the model `m`, one after the other, and return the row."""
+    for ending in endings:
+        model = provider.models.get(name="m")
+        breaker.record(provider.pk, model.pk, ending, trial=trial, sentence="It said no.", retry_seconds=retry_seconds)
+    provider.refresh_from_db()
+    return provider
+
+
+def seconds_left(provider):
+    return (provider.open_until - timezone.now()).total_seconds()
+
+
+def end_pause(provider):
+    Provider.objects.filter(pk=provider.pk).update(open_until=timezone.now() - timedelta(seconds=1))
+
+
+FAILING = [
+    Ending.EMPTY,
+    Ending.CUT,
+    Ending.STALLED,
+    Ending.TIMED_OUT,
+    Ending.PROVIDER_ERROR,
+    Ending.UNREACHABLE,
+]
+NEUTRAL = [
+    Ending.FILTERED,
+    Ending.REJECTED,
+    Ending.CRASHED,
+    Ending.STOPPED,
+    Ending.INTERRUPTED,
+    Ending.NOT_STARTED,
+    Ending.MISCONFIGURED,
+]
+
+
+@pytest.mark.parametrize("ending", FAILING)
+def test_the_third_failure_in_a_row_pauses_a_provider_for_five_minutes(provider, ending):
+    assert happen(provider, ending, ending).breaker == Breaker.CLOSED
+    happen(provider, ending)
+    assert provider.breaker == Breaker.OPEN
+    assert 299 < seconds_left(provider) <= 300
+    assert provider.open_reason == "3 failures in a row. It said no."
+
+
+@pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.LENGTH])
+def test_a_success_between_them_begins_the_count_anew(provider, ending):
+    happen(provider, Ending.CUT, Ending.CUT, ending, Ending.CUT, Ending.CUT)
+    assert provider.breaker == Breaker.CLOSED
+
+
+@pytest.mark.parametrize("ending", NEUTRAL)
+def test_what_is_nobodys_fault_neither_counts_nor_clears(provider, ending):
+    happen(provider, Ending.CUT, Ending.CUT, *[ending] * 5)
+    assert (provider.breaker, provider.failures_in_a_row) == (Breaker.CLOSED, 2)
+
+
+def test_half_of_a_minutes_attempts_failing_pauses_it_even_with_successes_between(provider):
+    for number in range(10):
+        ending = Ending.CUT if number % 2 else Ending.COMPLETE
+        Attempt.objects.create(
+            reply_id=provider_id(number), conversation_id=provider_id(number), model=provider.models.first(),
+            provider_slug="p", model_name="m", ending=ending, ended_at=timezone.now(),
+        )  # fmt: skip
+    happen(provider, Ending.COMPLETE, Ending.CUT)
+    assert provider.breaker == Breaker.OPEN
+    assert provider.open_reason.startswith("50% of the last minute's requests failed.")
+
+
+def provider_id(number):
+    return f"00000000-0000-0000-0000-{number:012d}"
+
+
+def test_a_refused_key_pauses_it_at_once(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    assert provider.breaker == Breaker.OPEN
+    assert 299 < seconds_left(provider) <= 300
+
+
+def test_a_rate_limit_pauses_it_for_as_long_as_the_provider_says(provider):
+    happen(provider, Ending.RATE_LIMITED, retry_seconds=20)
+    assert 19 < seconds_left(provider) <= 20
+
+
+def test_a_rate_limit_without_a_time_pauses_it_ever_longer_up_to_five_minutes(provider):
+    pauses = []
+    for _ in range(7):
+        happen(provider, Ending.RATE_LIMITED, trial=bool(pauses))
+        pauses.append(round(seconds_left(provider)))
+        end_pause(provider)
+        assert breaker.admit(provider.pk)
+    assert pauses == [10, 20, 40, 80, 160, 300, 300]
+
+
+def test_a_later_word_never_shortens_a_pause(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    happen(provider, Ending.RATE_LIMITED, retry_seconds=1)
+    assert seconds_left(provider) > 290
+
+
+def test_an_unknown_model_is_taken_out_and_its_provider_stays(provider):
+    happen(provider, Ending.MISCONFIGURED)
+    bad, good = provider.models.get(name="m"), provider.models.get(name="n")
+    assert provider.breaker == Breaker.CLOSED
+    assert bad.out_until > timezone.now() + timedelta(seconds=299)
+    assert (bad.out_reason, good.out_until) == ("It said no.", None)
+    breaker.put_back(bad)
+    assert Model.objects.get(pk=bad.pk).out_until is None
+
+
+def test_after_the_pause_one_request_may_try_and_no_second_one(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    assert not breaker.admit(provider.pk)
+    end_pause(provider)
+    assert breaker.admit(provider.pk)
+    assert not breaker.admit(provider.pk)
+    provider.refresh_from_db()
+    assert provider.breaker == Breaker.HALF_OPEN
+
+
+def test_the_seat_of_a_trial_whose_server_died_is_free_again_later(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    end_pause(provider)
+    assert breaker.admit(provider.pk)
+    end_pause(provider)
+    assert breaker.admit(provider.pk)
+
+
+def test_a_trial_that_succeeds_closes_it_and_one_that_fails_pauses_it_again(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    end_pause(provider)
+    breaker.admit(provider.pk)
+    happen(provider, Ending.CUT, trial=True)
+    assert provider.breaker == Breaker.OPEN
+    assert seconds_left(provider) > 290
+    end_pause(provider)
+    breaker.admit(provider.pk)
+    happen(provider, Ending.COMPLETE, trial=True)
+    assert (provider.breaker, provider.failures_in_a_row, provider.openings) == (Breaker.CLOSED, 0, 0)
+    assert (provider.open_until, provider.open_reason) == (None, "")
+
+
+@pytest.mark.parametrize("ending", NEUTRAL)
+def test_a_trial_that_proves_nothing_leaves_the_seat_to_the_next(provider, ending):
+    happen(provider, Ending.UNAUTHORISED)
+    end_pause(provider)
+    breaker.admit(provider.pk)
+    happen(provider, ending, trial=True)
+    assert breaker.admit(provider.pk)
+
+
+def test_an_answer_begun_before_the_pause_does_not_end_it(provider):
+    happen(provider, Ending.UNAUTHORISED, Ending.COMPLETE)
+    assert provider.breaker == Breaker.OPEN
+
+
+def test_where_nobody_is_better_a_trial_may_begin_early(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    assert breaker.admit(provider.pk, early=True)
+    assert not breaker.admit(provider.pk, early=True)
+
+
+def test_an_admin_decides_over_its_head_and_hands_it_back_fresh(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    breaker.force(provider, Forced.CLOSED)
+    provider.refresh_from_db()
+    assert breaker.describe(provider) == "Always asked: an admin has decided so."
+    breaker.force(provider, Forced.OPEN)
+    assert breaker.describe(provider) == "Never asked: an admin has decided so."
+    breaker.force(provider, "")
+    provider.refresh_from_db()
+    assert breaker.describe(provider) == "Asked as usual."
+    assert (provider.failures_in_a_row, provider.openings) == (0, 0)
+
+
+def test_its_state_is_told_in_plain_words(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    assert breaker.describe(provider) == f"Paused until {timezone.localtime(provider.open_until):%H:%M:%S}. It said no."
+    end_pause(provider)
+    provider.refresh_from_db()
+    assert breaker.describe(provider) == "Paused, and the next request tries it again. It said no."
+    breaker.admit(provider.pk)
+    provider.refresh_from_db()
+    assert breaker.describe(provider) == "One request is finding out whether it has recovered. It said no."
+
+
+def test_every_move_is_announced_once(provider):
+    heard = []
+    provider_state_changed.connect(lambda **told: heard.append((told["state"], told["reason"])), weak=False)
+    try:
+        happen(provider, Ending.UNAUTHORISED)
+        end_pause(provider)
+        breaker.admit(provider.pk)
+        happen(provider, Ending.COMPLETE, trial=True)
+        breaker.force(provider, Forced.OPEN)
+    finally:
+        provider_state_changed.receivers.clear()
+        provider_state_changed.sender_receivers_cache.clear()
+    assert [state for state, _ in heard] == ["open", "half_open", "closed", "open"]
+    assert heard[0][1] == "It said no."
+
+
+def on_threads(function, times):
+    """Call `function` on `times` threads at once, each with a connection of its own."""
+
+    def call(number):
+        try:
+            return function()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(call, range(times)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_exactly_one_gets_the_seat(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    for _ in range(5):
+        end_pause(provider)
+        assert sorted(on_threads(lambda: breaker.admit(provider.pk), 10)) == [False] * 9 + [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_failures_at_once_are_all_counted_and_it_opens_once(provider):
+    heard = []
+    provider_state_changed.connect(lambda **told: heard.append(told["state"]), weak=False)
+    try:
+        on_threads(lambda: happen(Provider.objects.get(pk=provider.pk), Ending.CUT), 10)
+    finally:
+        provider_state_changed.receivers.clear()
+        provider_state_changed.sender_receivers_cache.clear()
+    provider.refresh_from_db()
+    assert (provider.failures_in_a_row, provider.breaker) == (10, Breaker.OPEN)
+    assert heard == ["open"]

@@ -1,0 +1,74 @@
+"""What is done now and then: quiet providers are looked after, money held back for nothing is released."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from providers import budgets, housekeeping
+from providers.models import Attempt, Breaker, Budget, BudgetUse, Provider, Reservation
+from sasha.testing import free_port, make_provider
+
+pytestmark = pytest.mark.django_db
+
+
+def asked(provider, minutes_ago):
+    Attempt.objects.create(
+        reply_id=uuid.uuid4(),
+        conversation_id=uuid.uuid4(),
+        model=provider.models.get(),
+        provider_slug=provider.slug,
+        model_name="m",
+        started_at=timezone.now() - timedelta(minutes=minutes_ago),
+    )
+
+
+def quiet():
+    return [provider.slug for provider in housekeeping.find_quiet()]
+
+
+def test_only_who_was_neither_asked_nor_checked_lately_is_quiet():
+    for slug in ("busy", "idle", "checked", "stale", "off"):
+        make_provider("https://example.org/v1", "m", slug=slug, enabled=slug != "off")
+    asked(Provider.objects.get(slug="busy"), minutes_ago=14)
+    asked(Provider.objects.get(slug="idle"), minutes_ago=16)
+    for slug, minutes in (("checked", 14), ("stale", 16)):
+        Provider.objects.filter(slug=slug).update(checked_at=timezone.now() - timedelta(minutes=minutes))
+    assert quiet() == ["idle", "stale"]
+
+
+def test_checks_can_be_switched_off(settings):
+    settings.PROVIDER_CHECK_SECONDS = 0
+    make_provider("https://example.org/v1", "m")
+    assert quiet() == []
+
+
+def test_a_quiet_provider_that_is_gone_is_found_out_without_anybody_waiting(settings):
+    settings.PROVIDER_CHECK_SECONDS = 900
+    provider = make_provider(f"http://127.0.0.1:{free_port()}/v1", "m")
+    for _ in range(3):
+        Provider.objects.update(checked_at=None)
+        housekeeping.check_quiet()
+    provider.refresh_from_db()
+    assert (provider.check_ok, provider.failures_in_a_row, provider.breaker) == (False, 3, Breaker.OPEN)
+    assert provider.open_reason.startswith("3 failures in a row. The provider cannot be reached")
+    # Checked a moment ago.
+    assert quiet() == []
+
+
+def test_what_has_no_key_yet_is_no_failure(settings):
+    settings.PROVIDER_KEYS = {}
+    provider = make_provider("", "m", kind="openai", key_variable="GONE_API_KEY")
+    housekeeping.check_quiet()
+    provider.refresh_from_db()
+    assert (provider.check_ok, provider.failures_in_a_row) == (None, 0)
+
+
+def test_a_round_releases_what_was_held_back_for_nothing():
+    Budget.objects.create(limit_usd=1)
+    assert budgets.reserve(None, uuid.uuid4(), Decimal("0.5")) is None
+    Reservation.objects.update(created_at=timezone.now() - housekeeping.STALE)
+    housekeeping.do_round()
+    assert BudgetUse.objects.get().reserved_usd == 0
