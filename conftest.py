@@ -1,4 +1,4 @@
-"""What holds for every test: in CI none may be skipped, and an async one that uses the database must say how."""
+"""What holds for every test: in CI none may be skipped; what uses the database is marked, and if async, says how."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import os
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse async tests whose rows would stay: https://github.com/pytest-dev/pytest-django/issues/580.
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "database: uses the database; set below, for scripts/test --postgres")
 
-    Without transaction=True the rows are written on other threads' connections, outside the transaction rolled back.
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the database, and refuse async ones whose rows would stay.
+
+    Without transaction=True the rows are written on other threads' connections, outside the transaction rolled back:
+    https://github.com/pytest-dev/pytest-django/issues/580.
     """
-    leaking = [item.nodeid for item in items if _is_async(item) and _uses_database(item) and not _truncates(item)]
+    using = [item for item in items if _uses_database(item)]
+    for item in using:
+        item.add_marker("database")
+    leaking = [item.nodeid for item in using if _is_async(item) and not _truncates(item)]
     if leaking:
         raise pytest.UsageError("mark these async tests django_db(transaction=True):\n" + "\n".join(leaking))
 
@@ -45,7 +54,7 @@ def _is_async(item: pytest.Item) -> bool:
 
 
 def _uses_database(item: pytest.Item) -> bool:
-    return any(item.iter_markers("django_db")) or "db" in _fixtures(item)
+    return any(item.iter_markers("django_db")) or not {"db", "transactional_db"}.isdisjoint(_fixtures(item))
 
 
 def _truncates(item: pytest.Item) -> bool:
