@@ -5,3 +5,9 @@ from django.apps import AppConfig
 
 class ChatConfig(AppConfig):
     name = "chat"
+
+    def ready(self) -> None:
+        from chat.replies import refresh_totals  # needs the models
+        from providers.signals import attempts_repriced
+
+        attempts_repriced.connect(refresh_totals, dispatch_uid="chat.replies")

@@ -520,6 +520,13 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         reply_ended.send(Message, reply=Message.objects.get(pk=reply.id))
 
 
+def refresh_totals(reply_ids: Iterable[uuid.UUID], **_: object) -> None:
+    """Write on these replies what their attempts cost by now."""
+    for reply_id in reply_ids:
+        totals = ledger.find_totals(reply_id)
+        Message.objects.filter(pk=reply_id).update(cost_usd=totals.cost_usd, cost_source=totals.source)
+
+
 def sentence_for(verdict: Verdict, reply: Reply) -> str:
     """Return the sentence that the person reads."""
     if verdict.ending is Ending.NOT_STARTED:

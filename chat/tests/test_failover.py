@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -345,6 +349,20 @@ async def test_money_of_all_attempts_is_the_answers(site, add):
     assert Decimal(metadata["costUsd"]) == cut.cost_usd + whole.cost_usd
     assert metadata["costSource"] == "estimated"
     assert whole.price["output"] == "2"
+
+
+async def test_a_price_that_was_missing_reaches_the_answers_themselves(site, add):
+    first = await add("first", GOOD)
+    async with Socket("s") as socket:
+        frames = await socket.say("Hi")
+    assert "costUsd" not in frames[-1]["metadata"]
+    long_ago = timezone.now() - timedelta(days=1)
+    await Price.objects.acreate(model=await first.models.aget(), input=1, output=2, valid_from=long_ago)
+    today = str(timezone.localdate())
+    await db(call_command, "reprice", "--from", today, "--to", today, "--apply", stdout=StringIO())
+    (attempt,) = await attempts(frames[-1]["replyId"])
+    row = await Message.objects.aget(pk=frames[-1]["replyId"])
+    assert row.cost_usd == attempt.cost_usd > 0
 
 
 async def test_a_budget_that_is_used_up_refuses_with_what_is_left_and_when_it_renews(site, provider):

@@ -14,8 +14,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from providers import costs
+from providers import budgets, costs
 from providers.models import Attempt, CountSource
+from providers.signals import attempts_repriced
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         self._print(lines)
         if options["apply"]:
             _write(changed)
-            self.stdout.write(f"Written: {len(changed)} attempts. What budgets have counted stays as it was.")
+            self.stdout.write(f"Written: {len(changed)} attempts. Budgets count what rose, not what fell.")
         else:
             self.stdout.write(f"{len(changed)} attempts would change: --apply writes them.")
 
@@ -114,6 +115,8 @@ def _reprice(attempts: list[Attempt]) -> tuple[dict[str, Line], list[Attempt]]:
 @transaction.atomic
 def _write(changed: list[Attempt]) -> None:
     Attempt.objects.bulk_update(changed, ["cost_usd", "price"], batch_size=500)
+    attempts_repriced.send(Attempt, reply_ids={attempt.reply_id for attempt in changed})
+    budgets.refresh()
 
 
 def _day(text: str) -> date:
