@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from django.contrib import admin
 from django.urls import include, path
 
+from providers import money_pages
+
+# The lists need the width, and the header has the doors.
+admin.site.enable_nav_sidebar = False
+
+# The admin's own pages beside its lists; what it would take for an app's name comes first.
+reports = [
+    path("money/", admin.site.admin_view(money_pages.money), name="money"),
+    path("money/csv/", admin.site.admin_view(money_pages.money_csv), name="money-csv"),
+    path("explain/", admin.site.admin_view(money_pages.explain), name="explain"),
+]
 urlpatterns = [
     path("", include("chat.urls")),
+    path("admin/", include(reports)),
+    path("admin/", admin.site.urls),
 ]
