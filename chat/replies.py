@@ -55,7 +55,11 @@ class Plan:
         """Write on the row who is asked first, for an answer that is interrupted, and who is not asked, and why."""
         if self.route.candidates:
             reply.provider, reply.model = self.route.candidates[0].provider, self.route.candidates[0].model
-        reply.skipped = [[skipped.name, skipped.reason] for skipped in self.route.skipped if not skipped.expected]
+        reply.skipped = self.skipped()
+
+    def skipped(self) -> list[list[str]]:
+        """Return who is not asked, and why, without those that were never set up to be."""
+        return [[skipped.name, skipped.reason] for skipped in self.route.skipped if not skipped.expected]
 
 
 class Slot:
@@ -119,6 +123,11 @@ class Reply:
         writers = [tried for tried in self.tried if tried.wrote] or [tried for tried in self.tried if tried.ending]
         return writers[-1] if writers else None
 
+    def skipped(self) -> list[list[str]]:
+        """Return who was not asked, and why: by the plan, or at the ledger's gate."""
+        refused = [[str(tried.candidate), tried.reason] for tried in self.tried if tried.ending is None]
+        return (self.plan.skipped() if self.plan else []) + refused
+
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the message arrived."""
         return round((time.monotonic() - self.received_at) * 1000)
@@ -156,13 +165,14 @@ async def _ask(reply: Reply, log: StreamLog) -> Outcome:
         if reply.outcome and reply.attempt_id:
             await _patiently(ledger.close_attempt, reply.attempt_id, *reply.outcome)
             reply.attempt_id = reply.outcome = None
-        if refusal := await _open(reply, log, candidate):
+        branch = await _branch(reply)
+        if refusal := await _open(reply, log, candidate, branch):
             reply.tried.append(Tried(candidate, None, refusal))
             continue
-        verdict, finished = reply.outcome = await _attempt(reply, log, candidate)
+        verdict, finished = reply.outcome = await _attempt(reply, log, candidate, branch)
         reply.tried.append(Tried(candidate, verdict.ending, wrote=finished.evidence.has_text))
         best = _better(best, reply.outcome)
-        left = who_is_next(left, candidate, verdict, finished.evidence, has_text=bool(reply.text))
+        left = who_is_next(left, candidate, verdict, finished.evidence)
         if left and reply.text and not await _may_continue(reply, log, left[0]):
             break
     # A stop between two attempts.
@@ -215,7 +225,15 @@ def _why_nobody(reply: Reply) -> str:
     return "no provider is set up"
 
 
-async def _open(reply: Reply, log: StreamLog, candidate: Candidate) -> str:
+async def _branch(reply: Reply) -> Branch:
+    """Return what is sent to the next one: the plan's branch, or, behind text, what asks to continue it."""
+    assert reply.plan is not None
+    if not reply.text:
+        return reply.plan.branch
+    return reply.plan.branch.continued("".join(reply.text), await _patiently(find_continue_prompt))
+
+
+async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> str:
     """Take a place and the ledger's leave for an attempt; return "", or why there is none."""
     plan = reply.plan
     assert plan is not None
@@ -226,7 +244,7 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate) -> str:
     except BadAddress as trouble:
         return str(trouble)
     number, text_from = reply.attempts + 1, sum(map(len, reply.text))
-    opened = await _patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan), text_from)
+    opened = await _patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan, branch), text_from)
     if isinstance(opened, ledger.Refused):
         return opened.reason
     reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
@@ -236,26 +254,23 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate) -> str:
     return ""
 
 
-def _size(plan: Plan) -> ledger.Size:
-    texts = plan.branch.texts
+def _size(plan: Plan, branch: Branch) -> ledger.Size:
+    texts = branch.texts
     return ledger.Size(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts), plan.max_tokens)
 
 
-async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate) -> Outcome:
+async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> Outcome:
     """Run one process to its end, its text into the log."""
-    finished = await _run(reply, log, candidate)
+    finished = await _run(reply, log, candidate, branch)
     verdict = decide(finished.evidence)
     _log_failure(reply, candidate, verdict, finished)
     return verdict, finished
 
 
-async def _run(reply: Reply, log: StreamLog, candidate: Candidate) -> aichat.Finished:
+async def _run(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> aichat.Finished:
     assert reply.plan is not None
     if reply.stop.reason:
         return aichat.Finished(_not_begun(reply.stop.reason))
-    branch = reply.plan.branch
-    if reply.text:
-        branch = branch.continued("".join(reply.text), await _patiently(find_continue_prompt))
     trimmer = OverlapTrimmer(branch.unfinished)
     introduced = False
     async with aclosing(aichat.stream(_request(reply, reply.plan, branch, candidate), reply.stop)) as events:
@@ -507,6 +522,7 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         provider=reply.author.candidate.provider if reply.author else "",
         model=reply.author.candidate.model if reply.author else "",
         attempts=reply.attempts,
+        skipped=reply.skipped(),
         ended_at=timezone.now(),
         duration_ms=reply.elapsed_ms(),
         first_token_ms=reply.first_token_ms,

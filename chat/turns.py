@@ -8,13 +8,34 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from typing import Any
+
+from django.urls import reverse
 
 from chat.models import Message, Role, State
+from chat.money import describe_cost
 from providers.endings import Ending
 
+# In place of the id that a reply will have: static/js/thread.js puts it into the address.
+NO_ID = uuid.UUID(int=0)
 # What stands under an answer that is not there yet.
 WAITING = {State.QUEUED.value: "Waiting for its turn", State.RUNNING.value: "Writing"}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the reader should see at one place of an answer; the kinds are those of docs/protocol.md.
+
+    `new_model`: who could continue, where the reader is asked.
+    """
+
+    kind: str
+    reason: str = ""
+    new_model: str = ""
+
+    @property
+    def asks(self) -> bool:
+        return self.kind == "ask"
 
 
 @dataclass(frozen=True)
@@ -22,7 +43,7 @@ class Part:
     """A stretch of an answer's text, and the notice that follows it, if any."""
 
     text: str
-    notice: str = ""
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,10 @@ class Turn:
     @property
     def is_reply(self) -> bool:
         return self.role == Role.ASSISTANT
+
+    @property
+    def attempts_url(self) -> str:
+        return reverse("chat:attempts", args=[self.id or NO_ID])
 
 
 def find_branch(messages: Iterable[Message], leaf_id: uuid.UUID | None) -> list[Message]:
@@ -77,12 +102,13 @@ def make_turn(message: Message) -> Turn:
     )
 
 
-def split_at_notices(text: str, notices: list[dict]) -> list[Part]:
+def split_at_notices(text: str, notices: list[dict[str, Any]]) -> list[Part]:
     """Return the text in parts, each up to the next notice; the last part has none."""
     parts, start = [], 0
-    for notice in notices:
-        parts.append(Part(text[start : notice["at"]], notice["reason"]))
-        start = notice["at"]
+    for stored in notices:
+        notice = Notice(stored["kind"], stored["reason"], stored.get("new_model", ""))
+        parts.append(Part(text[start : stored["at"]], notice))
+        start = stored["at"]
     return [*parts, Part(text[start:])]
 
 
@@ -106,8 +132,8 @@ def list_facts(reply: Message) -> list[str]:
         facts.append(f"{count} tokens in")
     if reply.output_tokens is not None:
         facts.append(f"{reply.output_tokens} tokens out")
-    if reply.cost_usd is not None:
-        facts.append(format_cost(reply.cost_usd))
+    if cost := describe_cost(reply.cost_usd, reply.cost_source, reply.attempts):
+        facts.append(cost)
     return facts
 
 
@@ -119,10 +145,3 @@ def format_duration(milliseconds: int) -> str:
     if seconds < 10:
         return f"{seconds}.{milliseconds % 1000 // 100} s"
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
-
-
-def format_cost(usd: Decimal) -> str:
-    """Return the price of an answer; only what is known to cost nothing is called free."""
-    if not usd:
-        return "free"
-    return f"${usd:.4f}" if usd >= Decimal("0.0001") else "less than $0.0001"

@@ -10,4 +10,6 @@ app_name = "chat"
 urlpatterns = [
     path("", views.new_conversation, name="new"),
     path("c/<uuid:conversation_id>/", views.conversation, name="conversation"),
+    path("c/<uuid:conversation_id>/total", views.conversation_total, name="total"),
+    path("replies/<uuid:reply_id>/attempts", views.attempts, name="attempts"),
 ]

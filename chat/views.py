@@ -1,9 +1,8 @@
-"""The chat page: a new conversation, and one that exists. Everything live comes over the socket."""
+"""The chat page, and how its answers were made. Everything live comes over the socket."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,12 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from chat.answered import make_story, total_of
 from chat.identity import find_user
-from chat.models import Conversation, Role
-from chat.turns import Turn, find_branch, make_turn
+from chat.models import Conversation, Message, Role
+from chat.picker import introduce, list_providers, list_unavailable
+from chat.turns import Notice, Turn, find_branch, make_turn
 from providers.endings import Ending
-from providers.local_model import SLUG
-from providers.routing import usable_models
 
 # Conversations beside the page.
 LIST_LENGTH = 100
@@ -27,15 +26,6 @@ EXAMPLES = [
     "Write a friendly reminder to water the plants",
     "Suggest five names for a small bakery",
 ]
-
-
-@dataclass(frozen=True)
-class ProviderGroup:
-    """A provider's models in the picker, as (provider:model, label)."""
-
-    slug: str
-    name: str
-    options: list[tuple[str, str]]
 
 
 @require_safe
@@ -50,16 +40,41 @@ def new_conversation(request: HttpRequest) -> HttpResponse:
 @never_cache
 def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Show the visitor's conversation; to anybody else it does not exist."""
-    user = find_user(request)
-    if user is None:
-        raise Http404
+    user = _get_user(request)
     found = get_object_or_404(Conversation.objects.filter(owner=user), pk=conversation_id)
     branch = find_branch(found.messages.all(), found.current_leaf_id)
     return _render(request, user, found, [make_turn(message) for message in branch])
 
 
+@require_safe
+@never_cache
+def conversation_total(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
+    """Say in plain text what the conversation has cost, for a page on which an answer has just ended."""
+    owned = Conversation.objects.filter(owner=_get_user(request))
+    found = get_object_or_404(owned.only("pk"), pk=conversation_id)
+    return HttpResponse(total_of(found.pk), content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+@never_cache
+def attempts(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
+    """Show how an answer was made: a page of its own, of which the chat page takes the part that matters."""
+    owned = Message.objects.filter(conversation__owner=_get_user(request), role=Role.ASSISTANT)
+    reply = get_object_or_404(owned.select_related("conversation"), pk=reply_id)
+    context = {"conversation": reply.conversation, "story": make_story(reply)}
+    return render(request, "chat/attempts.html", context)
+
+
+def _get_user(request: HttpRequest) -> User:
+    """Return whose conversations this request may see. Raises Http404 for strangers."""
+    user = find_user(request)
+    if user is None:
+        raise Http404
+    return user
+
+
 def _render(request: HttpRequest, user: User | None, shown: Conversation, turns: list[Turn]) -> HttpResponse:
-    providers = list_providers()
+    providers = list_providers(user.pk if user else None)
     context = {
         "conversation": shown,
         "is_new": shown._state.adding,
@@ -68,7 +83,10 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "turns": turns,
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),
+        "blank_notice": Notice("ask"),
         "providers": providers,
+        "unavailable": list_unavailable(providers),
+        "total": total_of(shown.pk) if turns else "",
         "introduction": introduce(providers),
         "examples": EXAMPLES,
         "endings": {ending.value: ending.sentence for ending in Ending},
@@ -82,27 +100,3 @@ def list_conversations(user: User | None) -> list[Conversation]:
     if user is None:
         return []
     return list(Conversation.objects.filter(owner=user).order_by("-updated_at")[:LIST_LENGTH])
-
-
-def list_providers() -> list[ProviderGroup]:
-    """Return what can be picked, in the order in which it is tried."""
-    groups: dict[str, ProviderGroup] = {}
-    for model in usable_models():
-        provider = model.provider
-        group = groups.setdefault(provider.slug, ProviderGroup(provider.slug, provider.name, []))
-        group.options.append((str(model), model.label or model.name))
-    return list(groups.values())
-
-
-def introduce(providers: list[ProviderGroup]) -> list[str]:
-    """Return who answers here and how far to trust it, for somebody who has not asked anything yet."""
-    if not providers:
-        return ["Nothing can answer yet: no model is set up.", "Whoever runs this site can change that."]
-    first, *others = providers
-    if first.slug == SLUG:
-        sentences = ["A small model on this very machine answers here: private and free, but often wrong."]
-    else:
-        sentences = [f"{first.name} answers here."]
-    if others:
-        sentences.append(f"You can also choose {' or '.join(other.name for other in others)}.")
-    return sentences

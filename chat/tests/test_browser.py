@@ -6,14 +6,19 @@ import asyncio
 import json
 import shutil
 import signal
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import pytest_asyncio
 from django.core.management import call_command
+from django.utils import timezone
 from playwright.async_api import Page, Route, WebSocket, async_playwright, expect
 
 from chat.database import db
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, SiteSettings
+from chat.money import describe_cost
+from providers.models import Model, Price, Provider
 from providers.simulator.script import answer, parse_model
 from sasha.testing import make_provider, server_process
 
@@ -51,6 +56,16 @@ async def server(transactional_db, simulator, request):
         yield server
 
 
+@pytest.fixture
+def add(server, simulator):
+    """Add a provider with one model, which is asked before the fixtures' own."""
+
+    async def add(slug: str, model: str, priority: int = 10, **columns: object) -> None:
+        await db(make_provider, simulator.url("openai-compatible"), model, slug=slug, priority=priority, **columns)
+
+    return add
+
+
 @pytest_asyncio.fixture
 async def browser():
     async with async_playwright() as playwright:
@@ -69,7 +84,8 @@ async def context(browser, server):
     yield context
     await context.close()
     # A lost connection is reported by the browser itself.
-    assert [text for text in complaints if "/ws?" not in text and "ERR_CONNECTION_REFUSED" not in text] == []
+    lost = ("/ws?", "net::ERR_CONNECTION_", "net::ERR_EMPTY_RESPONSE")
+    assert [text for text in complaints if not any(sign in text for sign in lost)] == []
 
 
 @pytest_asyncio.fixture
@@ -94,6 +110,11 @@ async def text_of(page: Page, at: int = -1) -> str:
     """Return the text of a reply as the page shows it."""
     parts = replies(page).nth(at).locator("[data-text]")
     return "".join(await parts.evaluate_all("parts => parts.map(part => part.textContent)"))
+
+
+async def pieces(page: Page) -> list[str]:
+    """Return what the answers are made of: their texts and notices, as HTML."""
+    return await replies(page).locator("[data-parts] > *").evaluate_all("all => all.map(piece => piece.outerHTML)")
 
 
 async def until_ended(page: Page, count: int = 1) -> None:
@@ -134,6 +155,7 @@ async def test_an_answer_grows_before_the_eyes_and_is_stored_as_shown(page):
 
 
 async def test_what_stands_under_an_answer_is_the_same_after_a_reload(page):
+    await SiteSettings.objects.acreate(failover="off")
     for number, model in enumerate((SHORT, "sim-n20-at5-cut", "sim-n10-gap20-reasoning"), start=1):
         await say(page, "Hello", model)
         await until_ended(page, number)
@@ -457,3 +479,194 @@ async def test_a_phone_has_a_drawer_and_room_for_fingers(page, browser, context,
     found = await small.locator("button, select, a:not(.skip), textarea").evaluate_all(sizes)
     assert [html for html, box in found if box["height"] < 44] == []
     await phone.close()
+
+
+# --- Several providers ------------------------------------------------------------------------------------------------
+
+CUT, GOOD = "sim-n6-cut-at3", "sim-n12-gap20"
+SEAM = f"first:{CUT}: the connection to the provider ended in the middle of the answer. second:{GOOD} continues."
+
+
+async def test_a_seam_is_shown_where_it_happened_and_is_the_same_after_a_reload(page, add):
+    await add("first", CUT)
+    await add("second", GOOD, 20)
+    await say(page, "Hello")
+    await until_ended(page)
+    notice = page.locator("[data-notice]")
+    await expect(notice).to_have_text(SEAM)
+    await expect(page.get_by_role("note")).to_have_count(1)
+    parts = await replies(page).locator("[data-text]").all_text_contents()
+    assert parts == ["word0 word1 word2 ", whole(GOOD).removeprefix("word0 word1 word2 ")]
+    assert SEAM in (await page.locator("[role=log]").text_content())
+    live = await pieces(page)
+    await page.reload()
+    assert await pieces(page) == live
+
+
+async def test_who_is_asked_whether_another_should_continue_presses_a_button(page, add, context):
+    await add("first", CUT)
+    await add("second", GOOD, 20)
+    await SiteSettings.objects.acreate(failover="ask")
+    await say(page, "Hello")
+    await until_ended(page)
+    button = page.get_by_role("button", name=f"Continue with second:{GOOD}")
+    await expect(button).to_be_visible()
+    live = await pieces(page)
+    await page.reload()
+    assert await pieces(page) == live
+    second = await context.new_page()
+    await second.goto(page.url)
+    await button.focus()
+    await page.keyboard.press("Enter")
+    await until_ended(page, 2)
+    await expect(page.locator("[data-composer]")).to_be_focused()
+    await expect(button).to_have_count(0)
+    assert await text_of(page, 0) + await text_of(page, 1) == whole(GOOD)
+    row = await stored(page)
+    assert (row.continues, row.provider, row.requested_model) == (True, "second", f"second:{GOOD}")
+    await until_ended(second, 2)
+    live = await page.locator("[data-messages]").inner_text()
+    for shown in (page, second):
+        await expect(shown.locator(".turn-continues")).to_have_count(1)
+        assert await shown.locator("[data-messages]").inner_text() == live
+    await page.reload()
+    assert await page.locator("[data-messages]").inner_text() == live
+
+
+async def test_an_answer_cannot_be_continued_while_another_is_written(page, add):
+    await add("first", CUT)
+    await add("second", GOOD, 20)
+    await SiteSettings.objects.acreate(failover="ask")
+    await say(page, "Hello")
+    await until_ended(page)
+    await expect(page.locator("[data-continue]")).to_be_visible()
+    await say(page, "More", LONG)
+    await until_text(page, "More")
+    await expect(page.locator("[data-continue]")).to_be_hidden()
+    await page.click("[data-stop]")
+    await until_ended(page, 2)
+    await expect(page.locator("[data-continue]")).to_be_hidden()
+
+
+async def test_how_an_answer_was_made_opens_by_keyboard(page, add):
+    await add("first", "sim-http500")
+    await add("second", GOOD, 20)
+    await say(page, "Hello")
+    await until_ended(page)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    summary = page.get_by_text("How was this answered?")
+    await summary.focus()
+    await page.keyboard.press("Enter")
+    story = page.locator("[data-story]")
+    await expect(story.locator("[data-attempt]")).to_have_count(2)
+    first, second = await story.locator("[data-attempt]").all_inner_texts()
+    assert "1. first:sim-http500" in first
+    assert "HTTP 500" in first
+    assert f"2. second:{GOOD}" in second
+    assert "The answer is whole." in second
+    await summary.press("Enter")
+    await expect(story).to_be_hidden()
+    await summary.press("Enter")
+    await expect(story).to_be_visible()
+    assert len(requests) == 1
+    await page.goto(requests[0])
+    await expect(page.locator("[data-attempt]")).to_have_count(2)
+
+
+async def test_without_an_answer_of_the_server_the_story_is_a_link(page, server):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.route("**/attempts", lambda route: route.fulfill(body="Something else"))
+    await page.get_by_text("How was this answered?").click()
+    link = page.get_by_role("link", name="Read it on a page of its own")
+    await expect(link).to_be_visible()
+    assert (await link.get_attribute("href")).endswith(f"/replies/{(await stored(page)).pk}/attempts")
+
+
+async def test_only_this_model_is_sent_and_remembered(page, add):
+    await add("first", "sim-http500")
+    only = page.get_by_label("Only this model")
+    await expect(only).to_be_disabled()
+    await page.reload()
+    await page.select_option("[data-model]", "first:sim-http500")
+    await page.focus("[data-model]")
+    await page.keyboard.press("Tab")
+    await expect(only).to_be_focused()
+    await page.keyboard.press("Space")
+    await say(page, "Hello")
+    await until_ended(page)
+    row = await stored(page)
+    assert (row.ending, row.only_model, row.attempts) == ("provider_error", True, 1)
+    await page.reload()
+    assert await only.is_checked()
+    await page.select_option("[data-model]", "")
+    await expect(only).to_be_disabled()
+    await say(page, "Again", SHORT)
+    await until_ended(page, 2)
+    row = await stored(page)
+    assert (row.ending, row.only_model) == ("complete", False)
+
+
+async def test_a_model_that_is_paused_cannot_be_chosen_and_says_why(page, add):
+    until = timezone.now() + timedelta(minutes=5)
+    await add("ill", "m", breaker="open", open_until=until, open_reason="The provider cannot be reached.")
+    await page.reload()
+    option = page.locator("[data-model] option[value='ill:m']")
+    await expect(option).to_be_disabled()
+    await expect(option).to_contain_text("m · paused until ")
+    described = await page.locator("[data-model]").get_attribute("aria-describedby")
+    await expect(page.locator(f"#{described}")).to_contain_text("Ill m: paused until ")
+
+
+async def test_the_choice_of_models_follows_what_happens(page, add):
+    await add("first", "sim-http401")
+    await page.reload()
+    option = page.locator("[data-model] option[value='first:sim-http401']")
+    await expect(option).to_be_enabled()
+    await say(page, "Hello", "")
+    await page.select_option("[data-model]", "first:sim-http401")
+    await until_ended(page)
+    await expect(option).to_be_disabled()
+    assert await page.input_value("[data-model]") == "first:sim-http401"
+    await Provider.objects.filter(slug="first").aupdate(breaker="closed", open_until=None)
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(option).to_be_enabled()
+
+
+async def test_the_conversations_total_grows_with_its_answers(page, server):
+    model = await Model.objects.aget(name=SHORT)
+    await Price.objects.acreate(model=model, input=1, output=1000)
+    shown = page.locator("[data-total]")
+    await expect(shown).to_be_hidden()
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    cost = describe_cost((await stored(page)).cost_usd, "reported", 1)
+    await expect(shown).to_have_text(f"This conversation: {cost}")
+    assert cost in await page.locator("[data-facts]").inner_text()
+    await say(page, "More", ECHO)
+    await until_ended(page, 2)
+    await expect(shown).to_have_text(f"This conversation: {cost} (1 answer of unknown cost)")
+    await page.reload()
+    await expect(shown).to_have_text(f"This conversation: {cost} (1 answer of unknown cost)")
+
+
+async def test_the_page_writes_costs_as_the_server_does(page):
+    amounts = [
+        "1234.565",
+        "999.995",
+        "1",
+        "0.99995",
+        "0.01234",
+        "0.00125",
+        "0.00025",
+        "0.001",
+        "0.00099995",
+        "0.000123",
+    ]
+    amounts += ["0.0000000125", "1.23000E-7", "0.000000000001", "0E-12", "12345678.5"]
+    cases = [[amount, source, 1] for amount in amounts for source in ("reported", "estimated", "not billed")]
+    describe = "cases => import('/static/js/facts.js').then(m => cases.map(c => m.describeCost(...c)))"
+    assert await page.evaluate(describe, cases) == [describe_cost(Decimal(usd), *rest) for usd, *rest in cases]
+    unknown = "import('/static/js/facts.js').then(m => [m.describeCost(undefined, 'unknown', 1), m.describeCost()])"
+    assert await page.evaluate(unknown) == ["cost unknown", ""]

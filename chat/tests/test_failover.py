@@ -389,6 +389,10 @@ async def test_what_a_budget_does_not_allow_a_free_model_answers(site, add, prov
     assert kind == "fallback"
     assert "this site's budget of 0.01 USD a month" in reason
     assert frames[-1]["metadata"]["provider"] == "sim"
+    row = await Message.objects.aget(pk=frames[-1]["replyId"])
+    ((name, reason),) = row.skipped
+    assert name == f"dear:{GOOD}"
+    assert reason.startswith("This site's budget of 0.01 USD a month")
 
 
 async def test_the_warning_comes_at_eighty_percent(site, provider):

@@ -15,8 +15,6 @@ from django.utils.html import escape
 from chat.identity import GUEST_COOKIE, SALT
 from chat.models import Conversation, Message, Role, State
 from providers.endings import Ending
-from providers.local_model import SLUG
-from providers.models import Model
 from sasha.testing import make_provider
 
 pytestmark = pytest.mark.django_db
@@ -144,7 +142,9 @@ def test_the_list_has_the_last_used_first_and_one_query(alice, as_alice, django_
     for conversation in conversations:
         reply = say(conversation, "Answer", say(conversation, "Question"), ending="complete")
         say(conversation, "Thanks", reply)
-    with django_assert_num_queries(6):  # session, user, conversation, its messages, the list, the models
+    make_provider("http://127.0.0.1:1", "a", "b", priority=2)
+    # session, user, conversation, its messages, the list, budgets, the models, their prices, the total
+    with django_assert_num_queries(9):
         html = get(as_alice, conversations[3])[1]
     titles = re.findall(r"Number \d+(?=</a>)", html)
     assert titles == [f"Number {n}" for n in reversed(range(12))]
@@ -202,6 +202,8 @@ def test_what_is_known_about_an_answer_stands_under_it(alice, as_alice):
         "cache_read_tokens": 1000,
         "output_tokens": 34,
         "cost_usd": Decimal("0.00213"),
+        "cost_source": "reported",
+        "attempts": 1,
     }
     say(conversation, "Known", say(conversation, "Question"), ending="complete", **known)
     facts = re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1])
@@ -217,8 +219,9 @@ def test_what_is_known_about_an_answer_stands_under_it(alice, as_alice):
 
 def test_unknown_is_never_zero(alice, as_alice):
     conversation = make_conversation(alice)
-    say(conversation, "Unknown", say(conversation, "Question"), ending="complete", provider="sim", model="m")
-    assert re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1]) == ["sim:m"]
+    known = {"ending": "complete", "provider": "sim", "model": "m", "attempts": 1, "cost_source": "unknown"}
+    say(conversation, "Unknown", say(conversation, "Question"), **known)
+    assert re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1]) == ["sim:m", "cost unknown"]
 
 
 def test_an_unfinished_reply_shows_what_there_is(alice, as_alice):
@@ -241,30 +244,23 @@ def test_notices_stand_where_they_happened(alice, as_alice):
     say(conversation, "🌍🌍🌍🌍 end", say(conversation, "Question"), ending="complete", notices=notices)
     page, html = get(as_alice, conversation)
     assert page.texts[1:] == ["", "🌍🌍🌍🌍", " end"]
-    assert re.findall(r"data-notice>([^<]*)<", html) == ["First.", "Then."]
+    assert re.findall(r'data-kind="(\w+)"><p[^>]*>([^<]*)</p></div>', html) == [
+        ("fallback", "First."),
+        ("seam", "Then."),
+    ]
 
 
-def test_the_picker_offers_what_can_be_asked(client, settings):
-    settings.PROVIDER_KEYS = {"READY_API_KEY": "sk-canary"}
-    make_provider("http://127.0.0.1:1", "a", "b", slug="second", name="Second", priority=2)
-    make_provider("http://127.0.0.1:1", "c", slug="first", name="First", priority=1, key_variable="READY_API_KEY")
-    make_provider("http://127.0.0.1:1", "d", slug="keyless", priority=3, key_variable="MISSING_API_KEY")
-    make_provider("http://127.0.0.1:1", "e", slug="off", enabled=False)
-    Model.objects.filter(name="b").update(enabled=False)
-    page, html = get(client)
-    values = [attributes["value"] for tag, attributes in page.tags if tag == "option"]
-    assert [value for value in values if ":" in value] == ["first:c", "second:a"]
-    assert "First answers here." in html
-    assert "You can also choose Second." in html
-    assert "sk-canary" not in html
-
-
-def test_the_empty_page_warns_of_the_small_model_and_of_none(client):
-    assert "Nothing can answer yet" in get(client)[1]
-    make_provider("http://127.0.0.1:1", "smollm2", slug=SLUG)
-    page, html = get(client)
-    assert "often wrong" in html
-    assert len(page.all("data-example")) == 3
+def test_only_the_notice_that_asks_has_a_button(alice, as_alice):
+    conversation = make_conversation(alice)
+    notices = [
+        {"kind": "budget", "reason": "Nearly used up.", "at": 0},
+        {"kind": "ask", "reason": "b:two could continue.", "at": 4, "old_model": "a:one", "new_model": "b:two"},
+    ]
+    say(conversation, "Half", say(conversation, "Question"), ending="cut", notices=notices)
+    page, html = get(as_alice, conversation)
+    assert len(page.all("data-continue")) == 1
+    assert "Continue with <span data-new-model>b:two</span>" in html
+    assert [notice["role"] for notice in page.all("data-notice")] == ["note", "note"]
 
 
 def test_pages_are_not_kept_by_caches_and_take_no_post(client):

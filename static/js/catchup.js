@@ -1,8 +1,23 @@
-// What the page missed while it was not connected: the server renders it, the page takes over what it has not got.
+// What the server knows better: it renders, and the page takes over what it has not got.
 
 export async function fetchMessages(url) {
-  const response = await fetch(url, { headers: { Accept: "text/html" } });
-  if (!response.ok) return [];
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  return [...page.querySelectorAll("[data-message]")].map((message) => document.importNode(message, true));
+  return fetchElements(url, "[data-message]");
+}
+
+// Returns those elements of another page that fit; none where it cannot be had.
+export async function fetchElements(url, selector) {
+  const text = await fetchText(url);
+  if (text === null) return [];
+  const page = new DOMParser().parseFromString(text, "text/html");
+  return [...page.querySelectorAll(selector)].map((element) => document.importNode(element, true));
+}
+
+// Returns null where there is no answer.
+export async function fetchText(url) {
+  try {
+    const response = await fetch(url);
+    return response.ok ? await response.text() : null;
+  } catch {
+    return null;
+  }
 }

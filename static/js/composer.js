@@ -8,28 +8,39 @@ export class Composer {
   #send;
   #stop;
   #model;
+  #only;
+  #unavailable;
   #counter;
   #limit;
   #draftKey;
   #on;
   #running = false;
 
-  // `on`: send(message, model), stop(), change(composer).
+  // `on`: send(message, {model, onlyModel}), stop(), change(composer).
   constructor(form, { session, isNew, limit, on }) {
     this.#form = form;
     this.#text = form.querySelector("[data-composer]");
     this.#send = form.querySelector("[data-send]");
     this.#stop = form.querySelector("[data-stop]");
     this.#model = form.querySelector("[data-model]");
+    this.#only = form.querySelector("[data-only]");
+    this.#unavailable = form.querySelector("[data-unavailable]");
     this.#counter = form.querySelector("[data-counter]");
     this.#limit = limit;
     this.#draftKey = isNew ? "draft:new" : `draft:${session}`;
     this.#on = on;
-    this.#listen(`model:${session}`);
-    this.#restore(`model:${session}`);
+    const keys = { model: `model:${session}`, only: `only:${session}` };
+    this.#listen(keys);
+    this.#restore(keys);
   }
 
-  #listen(modelKey) {
+  // Which model is asked, and whether nobody else may be; what is not said is left out.
+  get choice() {
+    const model = this.#model.value;
+    return { ...(model && { model }), ...(model && this.#only.checked && { onlyModel: true }) };
+  }
+
+  #listen(keys) {
     this.#text.addEventListener("input", () => this.#changed());
     this.#text.addEventListener("keydown", (event) => {
       // Enter also ends the composition of a character; that one is not ours.
@@ -46,13 +57,42 @@ export class Composer {
       this.#stop.ariaDisabled = "true";
       this.#on.stop();
     });
-    this.#model.addEventListener("change", () => remember(modelKey, this.#model.value));
+    this.#model.addEventListener("change", () => this.#keepChoice(keys));
+    this.#only.addEventListener("change", () => this.#keepChoice(keys));
     this.#form.addEventListener("click", (event) => event.target === this.#form && this.focus());
   }
 
-  #restore(modelKey) {
-    const model = recall(modelKey);
-    if ([...this.#model.options].some((option) => option.value === model && model)) this.#model.value = model;
+  // Takes over who can be asked by now from a fresh page's form. The choice stays, even that of one who is paused.
+  offer(form) {
+    const chosen = this.#model.value;
+    this.#model.replaceChildren(...form.querySelector("[data-model]").childNodes);
+    this.#unavailable.textContent = form.querySelector("[data-unavailable]").textContent;
+    this.#choose(chosen);
+    this.#offerOnly();
+  }
+
+  #choose(model) {
+    const known = [...this.#model.options].some((option) => option.value === model);
+    this.#model.value = known ? model : "";
+  }
+
+  #keepChoice(keys) {
+    this.#offerOnly();
+    remember(keys.model, this.#model.value);
+    remember(keys.only, this.#only.checked ? "yes" : "");
+  }
+
+  // "Auto" and "only" contradict each other.
+  #offerOnly() {
+    this.#only.disabled = !this.#model.value;
+    if (this.#only.disabled) this.#only.checked = false;
+  }
+
+  #restore(keys) {
+    const model = recall(keys.model);
+    if (model) this.#choose(model);
+    this.#only.checked = recall(keys.only) === "yes";
+    this.#offerOnly();
     // Firefox fills the field again after a reload, by itself.
     this.#text.value ||= recall(this.#draftKey);
     this.#changed();
@@ -98,7 +138,7 @@ export class Composer {
     const message = this.#text.value;
     if (!message.trim() || this.#excess() > 0) return;
     this.#text.value = "";
-    this.#on.send(message, this.#model.value);
+    this.#on.send(message, this.choice);
     this.#changed();
   }
 

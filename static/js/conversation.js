@@ -54,13 +54,25 @@ export class Conversation {
     this.page.status.disconnected(final);
   }
 
-  say(message, model) {
-    const { outbox, thread, connection, status, follower } = this.page;
-    const clientId = outbox.add(message, model);
+  // `choice`: {model, onlyModel}, each of which may be missing.
+  say(message, choice) {
+    const { outbox, thread, follower } = this.page;
+    const clientId = outbox.add({ type: "start", message, ...choice });
     thread.addQuestion({ clientId, text: message, state: "sending" });
+    this.#post(clientId);
+    follower.toBottom();
+  }
+
+  // Asks `model` to go on where a reply stopped.
+  goOn(messageId, model) {
+    const { outbox } = this.page;
+    if (!outbox.continues(messageId)) this.#post(outbox.add({ type: "continue", messageId, model }));
+  }
+
+  #post(clientId) {
+    const { outbox, connection, status } = this.page;
     connection.send(outbox.frame(clientId));
     status.clear();
-    follower.toBottom();
   }
 
   stop() {
@@ -79,9 +91,16 @@ export class Conversation {
 
   #started(frame) {
     const { outbox, thread, replies, announcer } = this.page;
+    const isOurs = outbox.has(frame.clientId);
+    if (!frame.userMessageId && !isOurs && !thread.has(frame.replyId)) {
+      // Another tab had an answer continued or given again: only the server knows where that stands.
+      this.#catchUp();
+      return;
+    }
+    const continues = isOurs && outbox.frame(frame.clientId).type === "continue";
     if (frame.userMessageId) thread.confirmQuestion(frame.clientId, frame.userMessageId);
     outbox.remove(frame.clientId);
-    thread.addReply(frame.replyId, frame.userMessageId);
+    thread.addReply(frame.replyId, frame.userMessageId, continues);
     if (!replies.knows(frame.replyId) && !replies.current) announcer.begin();
     replies.track(frame.replyId);
     this.#changed();
@@ -109,7 +128,7 @@ export class Conversation {
   }
 
   #notice(frame) {
-    this.page.thread.addNotice(frame.replyId, frame.reason);
+    this.page.thread.addNotice(frame.replyId, frame);
     this.page.announcer.say(frame.reason);
   }
 
@@ -126,6 +145,8 @@ export class Conversation {
       if (replies.current) announcer.begin();
     });
     this.#changed();
+    this.page.showTotal();
+    if (metadata.ending !== "complete" || metadata.attempts > 1) this.page.refreshModels();
   }
 
   #error({ replyId, clientId, error, code }) {
@@ -149,7 +170,7 @@ export class Conversation {
 
   async #catchUp() {
     if (!this.isStored) return;
-    this.page.thread.adopt(await fetchMessages(this.url).catch(() => []));
+    this.page.thread.adopt(await fetchMessages(this.url));
     // What came of them before they were here was dropped, maybe their end.
     for (const id of this.#trackAll()) this.#attach(id);
   }

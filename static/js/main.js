@@ -1,6 +1,8 @@
 // Puts the page together: finds the elements, makes the parts, connects them.
 
 import { Announcer } from "./announce.js";
+import { showStories } from "./answered.js";
+import { fetchElements, fetchText } from "./catchup.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { Outbox } from "./outbox.js";
@@ -26,7 +28,7 @@ const sidebar = new Sidebar(find("sidebar"), template("conversation"));
 const follower = new Follower(find("jump"));
 const thread = new Thread(
   find("messages"),
-  { user: template("user"), assistant: template("assistant") },
+  { user: template("user"), assistant: template("assistant"), notice: template("notice") },
   () => {
     const empty = find("empty");
     if (empty) empty.hidden = find("messages").matches(":has([data-message])");
@@ -38,7 +40,7 @@ const composer = new Composer(find("composer-form"), {
   isNew,
   limit: Number(root.dataset.messageLength),
   on: {
-    send: (message, model) => conversation.say(message, model),
+    send: (message, choice) => conversation.say(message, choice),
     stop: () => conversation.stop(),
     change: (self) => {
       self.keepDraft(outbox.texts);
@@ -52,7 +54,7 @@ const connection = new Connection(session, {
   frame: (frame) => conversation.receive(frame),
   lost: (final) => conversation.lost(final),
 });
-const page = { announcer, composer, connection, follower, outbox, replies, rename, sidebar, status, thread };
+const page = { announcer, composer, connection, follower, outbox, replies, rename, refreshModels, showTotal, sidebar, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
 
 function rename(title) {
@@ -60,6 +62,29 @@ function rename(title) {
   document.title = `${title} · Sasha Studio`;
   sidebar.rename(session, title);
 }
+
+async function showTotal() {
+  const total = await fetchText(root.dataset.totalUrl);
+  if (total === null) return;
+  find("total").textContent = total;
+  find("total").hidden = !total;
+}
+
+// Pauses begin with an answer that failed, and end while nobody looks.
+async function refreshModels() {
+  const [form] = await fetchElements(find("new-link").href, "[data-composer-form]");
+  if (form) composer.offer(form);
+}
+document.addEventListener("visibilitychange", () => document.hidden || refreshModels());
+
+find("messages").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-continue]");
+  if (!button) return;
+  conversation.goOn(button.closest("[data-message]").dataset.id, button.querySelector("[data-new-model]").textContent);
+  // The button goes away.
+  composer.focus();
+});
+showStories(find("messages"));
 
 for (const example of document.querySelectorAll("[data-example]")) {
   example.addEventListener("click", () => composer.suggest(example.textContent));

@@ -1,13 +1,13 @@
 // Messages on their way: kept until the server has confirmed them, sent again after a lost connection.
-// The server stores a clientId once, so sending twice is safe.
+// The server stores a clientId once, so sending twice is safe. What is kept are whole frames, of type start or continue.
 
 export class Outbox {
-  // clientId → {message, model}, oldest first
+  // clientId → frame, oldest first
   #waiting = new Map();
 
-  add(message, model) {
+  add(frame) {
     const clientId = makeId();
-    this.#waiting.set(clientId, { message, model });
+    this.#waiting.set(clientId, { ...frame, clientId });
     return clientId;
   }
 
@@ -15,6 +15,7 @@ export class Outbox {
     this.#waiting.delete(clientId);
   }
 
+  // Returns what the reader wrote; undefined where they did not have to write anything.
   take(clientId) {
     const { message } = this.#waiting.get(clientId);
     this.remove(clientId);
@@ -26,16 +27,20 @@ export class Outbox {
   }
 
   get texts() {
-    return [...this.#waiting.values()].map((start) => start.message);
+    return this.frames().flatMap((frame) => frame.message ?? []);
+  }
+
+  // Whether the reply is about to be continued.
+  continues(messageId) {
+    return this.frames().some((frame) => frame.messageId === messageId);
   }
 
   frames() {
-    return [...this.#waiting.keys()].map((clientId) => this.frame(clientId));
+    return [...this.#waiting.values()];
   }
 
   frame(clientId) {
-    const { message, model } = this.#waiting.get(clientId);
-    return { type: "start", message, clientId, ...(model && { model }) };
+    return this.#waiting.get(clientId);
   }
 }
 

@@ -4,6 +4,8 @@ import { listFacts } from "./facts.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
+// As in chat/turns.py: where the template has the id of a reply in an address.
+const NO_ID = "00000000-0000-0000-0000-000000000000";
 
 export class Thread {
   #root;
@@ -13,7 +15,7 @@ export class Thread {
   #frame = 0;
   #timer = 0;
 
-  // `templates`: {user, assistant}; `painted` is called after each change of what is shown.
+  // `templates`: {user, assistant, notice}; `painted` is called after each change of what is shown.
   constructor(root, templates, painted) {
     this.#root = root;
     this.#templates = templates;
@@ -48,9 +50,13 @@ export class Thread {
     this.#painted();
   }
 
-  addReply(id, questionId) {
+  // `continues`: it goes on where the reply before it stopped.
+  addReply(id, questionId, continues) {
     if (this.has(id)) return;
     const turn = this.#make("assistant", { id, replyId: id, state: "running" });
+    turn.classList.toggle("turn-continues", continues);
+    const link = turn.querySelector("[data-attempts-link]");
+    link.href = link.getAttribute("href").replace(NO_ID, id);
     markRunning(turn);
     const question = questionId && this.#find(questionId);
     if (question) question.after(turn);
@@ -97,17 +103,12 @@ export class Thread {
     });
   }
 
-  addNotice(id, sentence) {
-    this.#change(id, (turn) => {
-      const notice = document.createElement("p");
-      notice.className = "notice";
-      notice.dataset.notice = "";
-      notice.textContent = sentence;
-      turn.querySelector("[data-parts]").append(notice, makePart());
-    });
+  // `notice`: {kind, reason, newModel}.
+  addNotice(id, notice) {
+    this.#change(id, (turn) => turn.querySelector("[data-parts]").append(this.#makeNotice(notice), makePart()));
   }
 
-  // `badge` is empty for an answer that is whole; `ended` gets the text as it is shown.
+  // `badge` is empty for an answer that is whole; `ended` gets the text as it is shown, with its notices.
   end(id, metadata, badge, ended) {
     this.#change(id, (turn) => {
       Object.assign(turn.dataset, { state: "ended", ending: metadata.ending });
@@ -115,7 +116,7 @@ export class Thread {
       turn.querySelector("[data-badge]").hidden = !badge;
       turn.querySelector("[data-badge]").textContent = badge;
       turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
-      ended([...turn.querySelectorAll("[data-text]")].map((part) => part.textContent).join(""));
+      ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map(textOf).join(""));
     });
   }
 
@@ -123,6 +124,15 @@ export class Thread {
     const turn = this.#templates[role].content.cloneNode(true).querySelector("[data-message]");
     Object.assign(turn.dataset, data);
     return turn;
+  }
+
+  #makeNotice({ kind, reason, newModel }) {
+    const notice = this.#templates.notice.content.cloneNode(true).querySelector("[data-notice]");
+    notice.dataset.kind = kind;
+    notice.querySelector("[data-notice-text]").textContent = reason;
+    if (kind === "ask") notice.querySelector("[data-new-model]").textContent = newModel;
+    else notice.querySelector("[data-continue]").remove();
+    return notice;
   }
 
   #find(id) {
@@ -156,6 +166,10 @@ export class Thread {
 function markRunning(turn) {
   turn.dataset.state = "running";
   turn.querySelector("[data-wait]").textContent = "Writing";
+}
+
+function textOf(part) {
+  return "noticeText" in part.dataset ? ` ${part.textContent} ` : part.textContent;
 }
 
 function makePart() {

@@ -1,0 +1,212 @@
+"""How a reply was answered: every attempt of the ledger in words, who was not asked, and what it took together.
+
+What is not known is said to be unknown; what did not happen is said not to have happened.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from chat.models import Message
+from chat.money import describe_total, format_rate, format_usd
+from chat.turns import format_duration
+from providers.costs import total_input, usage_of
+from providers.endings import Ending
+from providers.models import Attempt, CountSource, PriceSource
+
+UNKNOWN = "unknown"
+
+
+class Fact(NamedTuple):
+    """One line about an attempt: what, and the words for it."""
+
+    name: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attempt as its reader sees it."""
+
+    name: str
+    failed: bool
+    facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class Story:
+    """The whole story of a reply. `unasked`: each with its reason."""
+
+    entries: list[Entry]
+    unasked: list[Fact]
+    total: str
+    ended: str
+
+
+def make_story(reply: Message) -> Story:
+    """Return how `reply` was answered; one query."""
+    attempts = list(Attempt.objects.filter(reply_id=reply.pk).order_by("number"))
+    return Story(
+        entries=[_make_entry(attempt) for attempt in attempts],
+        unasked=[Fact(name, reason) for name, reason in reply.skipped],
+        total=_describe_all(attempts) if attempts else "",
+        ended="" if not reply.ending else reply.error or Ending(reply.ending).sentence,
+    )
+
+
+def total_of(conversation_id: uuid.UUID) -> str:
+    """Return what the conversation has cost, in words; "" before anything has ended. One query."""
+    ended = Attempt.objects.filter(conversation_id=conversation_id).exclude(ending="")
+    sums = ended.aggregate(
+        cost=Sum("cost_usd"),
+        estimated=Count("pk", filter=Q(count_source=CountSource.ESTIMATED, cost_usd__gt=0)),
+        unknown=Count("reply_id", distinct=True, filter=Q(cost_usd=None)),
+    )
+    return describe_total(sums["cost"], estimated=sums["estimated"] > 0, unknown=sums["unknown"])
+
+
+def _make_entry(attempt: Attempt) -> Entry:
+    failed = bool(attempt.ending) and Ending(attempt.ending).failed
+    facts = [
+        Fact("Why it was asked", attempt.reason or UNKNOWN),
+        Fact("How it ended", _describe_ending(attempt)),
+        *(_list_refusal(attempt) if failed else []),
+        Fact("Started", f"{timezone.localtime(attempt.started_at):%Y-%m-%d %H:%M:%S %Z}"),
+        *_list_times(attempt),
+        *(_list_money(attempt) if attempt.ending else []),
+    ]
+    return Entry(f"{attempt.provider_slug}:{attempt.model_name}", failed, facts)
+
+
+def _describe_ending(attempt: Attempt) -> str:
+    if not attempt.ending:
+        return "It is still running."
+    sentence = Ending(attempt.ending).sentence
+    return f"{sentence} Evidence: {attempt.evidence}." if attempt.evidence else sentence
+
+
+def _list_refusal(attempt: Attempt) -> list[Fact]:
+    """Return what the provider sent instead of an answer."""
+    status = "none seen" if attempt.http_status is None else str(attempt.http_status)
+    return [Fact("HTTP status", status), Fact("The provider's words", attempt.error or "none")]
+
+
+def _list_times(attempt: Attempt) -> list[Fact]:
+    # Without a total nobody watched it to its end: then a missing time is unknown, and else it never came.
+    absent = UNKNOWN if attempt.ending and attempt.total_ms is None else "none yet" if not attempt.ending else ""
+    return [
+        Fact("Request sent", _describe_time(attempt.spawn_ms, "after {}", absent or "never")),
+        Fact("First token", _describe_time(attempt.first_token_ms, "after {}", absent or "none came")),
+        Fact("Longest gap", _describe_time(attempt.longest_gap_ms, "{}", absent or "none")),
+        Fact("Whole attempt", _describe_time(attempt.total_ms, "{}", absent)),
+    ]
+
+
+def _describe_time(milliseconds: int | None, words: str, absent: str) -> str:
+    return absent if milliseconds is None else words.format(format_duration(milliseconds))
+
+
+def _list_money(attempt: Attempt) -> list[Fact]:
+    if attempt.count_source == CountSource.NOT_BILLED:
+        return [Fact("Tokens", "nothing was billed"), Fact("Cost", format_usd(Decimal(0)))]
+    return [
+        Fact("Tokens in", _describe_input(attempt)),
+        Fact("Tokens out", _describe_output(attempt)),
+        Fact("Counted", _describe_source(attempt)),
+        Fact("Price", _describe_price(attempt)),
+        Fact("Cost", _describe_cost(attempt)),
+    ]
+
+
+def _describe_input(attempt: Attempt) -> str:
+    cached = {"cache read": attempt.cache_read_tokens, "cache write": attempt.cache_write_tokens}
+    return _count(total_input(usage_of(attempt))) + _of_these(cached)
+
+
+def _describe_output(attempt: Attempt) -> str:
+    return _count(attempt.output_tokens) + _of_these({"reasoning": attempt.reasoning_tokens})
+
+
+def _of_these(parts: dict[str, int | None]) -> str:
+    """Return the parts of a count that were reported; what a provider has not got, it does not report."""
+    told = [f"{words} {_count(tokens)}" for words, tokens in parts.items() if tokens]
+    return f" (of these, {', '.join(told)})" if told else ""
+
+
+def _count(tokens: int | None) -> str:
+    return UNKNOWN if tokens is None else f"{tokens:,}"
+
+
+def _describe_source(attempt: Attempt) -> str:
+    if not attempt.count_source:
+        return UNKNOWN
+    words = CountSource(attempt.count_source).label
+    return f"{words}: {attempt.count_method}" if attempt.count_method else words
+
+
+# As the ledger names the rates, and as people do.
+RATES = [
+    ("input", "fresh input"),
+    ("cache_read", "cache read"),
+    ("cache_write", "cache write"),
+    ("output", "output"),
+    ("reasoning", "reasoning"),
+]
+
+
+def _describe_price(attempt: Attempt) -> str:
+    """Return the rates that were applied, those alone that differ from their base."""
+    price = attempt.price
+    if not price or "input" not in price:
+        return UNKNOWN
+    bases = {"cache_read": "input", "cache_write": "input", "reasoning": "output"}
+    shown = [
+        f"{words} {format_rate(Decimal(price[name]))}"
+        for name, words in RATES
+        if name in price and price[name] != price.get(bases.get(name, ""))
+    ]
+    return f"{', '.join(shown)} per million tokens{_describe_origin(price)}"
+
+
+def _describe_origin(price: dict[str, str]) -> str:
+    tier = f", for more than {price['above_tokens']:,} tokens in" if price.get("above_tokens") else ""
+    since = f", since {price['valid_from'][:10]}" if price.get("valid_from") else ""
+    source = price.get("source", "")
+    return f"{tier}{since}{f' ({PriceSource(source).label})' if source in PriceSource else ''}"
+
+
+def _describe_cost(attempt: Attempt) -> str:
+    if attempt.cost_usd is None:
+        return UNKNOWN
+    about = "about " if attempt.count_source == CountSource.ESTIMATED and attempt.cost_usd else ""
+    return f"{about}{format_usd(attempt.cost_usd)}"
+
+
+def _describe_all(attempts: Sequence[Attempt]) -> str:
+    number = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
+    tokens_in = _sum([total_input(usage_of(attempt)) for attempt in attempts])
+    tokens_out = _sum([attempt.output_tokens for attempt in attempts])
+    return f"{number}, tokens in: {tokens_in}, tokens out: {tokens_out}, cost: {_sum_costs(attempts)}"
+
+
+def _sum(counts: Sequence[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    if not known:
+        return UNKNOWN
+    return f"{'' if len(known) == len(counts) else 'at least '}{sum(known):,}"
+
+
+def _sum_costs(attempts: Sequence[Attempt]) -> str:
+    known = [attempt.cost_usd for attempt in attempts if attempt.cost_usd is not None]
+    cost = format_usd(sum(known, Decimal(0)))
+    if len(known) < len(attempts):
+        return f"unknown ({cost} of it is known)" if any(known) else UNKNOWN
+    estimated = any(attempt.count_source == CountSource.ESTIMATED and attempt.cost_usd for attempt in attempts)
+    return f"about {cost}" if estimated else cost

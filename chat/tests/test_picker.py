@@ -1,0 +1,145 @@
+"""The model picker and the words of an empty page: who can be asked, at what price, and who cannot and why."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from chat.picker import introduce, list_providers
+from providers.local_model import SLUG
+from providers.models import Budget, Model, Price, Provider
+from sasha.testing import make_provider
+
+pytestmark = pytest.mark.django_db
+
+ADDRESS = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _keys_and_files(settings, tmp_path):
+    settings.STATIC_ROOT = tmp_path
+    settings.PROVIDER_KEYS = {"READY_API_KEY": "sk-canary"}
+
+
+def add(slug: str, *models: str, **columns) -> Provider:
+    return make_provider(ADDRESS, *models, **({"slug": slug} | columns))
+
+
+def price(model: str, **rates) -> None:
+    Price.objects.create(model=Model.objects.get(name=model), **rates)
+
+
+def options(client) -> list[tuple[str, str, bool]]:
+    """Return each choice of a model as the page has it: value, words, and whether it can be chosen."""
+    html = client.get("/").text
+    found = re.findall(r'<option value="([^"]*:[^"]*)"([^>]*)>([^<]*)</option>', html)
+    return [(value, unescape(words), "disabled" not in attributes) for value, attributes, words in found]
+
+
+def introduction() -> list[str]:
+    return introduce(list_providers(None))
+
+
+def test_it_offers_who_can_be_asked_in_the_order_in_which_they_are(client):
+    add("second", "a", priority=2)
+    add("first", "c", priority=1, key_variable="READY_API_KEY")
+    assert options(client) == [("first:c", "c · price unknown", True), ("second:a", "a · price unknown", True)]
+    assert "sk-canary" not in client.get("/").text
+
+
+def test_a_price_is_said_in_short_and_never_made_up(client):
+    add("p", "dear", "tiered", "free", "unknown", "later")
+    price("dear", input=Decimal("2.5"), output=10)
+    price("tiered", input=Decimal("0.075"), output=Decimal("0.3"))
+    price("tiered", input=1, output=2, above_tokens=200_000, valid_from=Price.objects.get(input="0.075").valid_from)
+    price("free", input=0, output=0)
+    price("later", input=1, output=1, valid_from=timezone.now() + timedelta(days=1))
+    assert {value: words.partition(" · ")[2] for value, words, _ in options(client)} == {
+        "p:dear": "$2.50 in / $10 out per million",
+        "p:tiered": "from $0.075 in / $0.30 out per million",
+        "p:free": "free",
+        "p:unknown": "price unknown",
+        "p:later": "price unknown",
+    }
+
+
+def test_prices_take_one_query(client, django_assert_num_queries):
+    add("p", *(f"m{number}" for number in range(20)))
+    with django_assert_num_queries(3):  # budgets, the models, their prices
+        list_providers(None)
+
+
+def test_who_is_paused_is_shown_with_the_reason_and_cannot_be_chosen(client):
+    until = timezone.now() + timedelta(minutes=5)
+    add("well", "a", priority=2)
+    add("ill", "b", priority=1, breaker="open", open_until=until, open_reason="The provider cannot be reached.")
+    (_, _, can_choose), (value, words, can_choose_ill) = options(client)
+    assert (can_choose, value, can_choose_ill) == (True, "ill:b", False)
+    assert re.fullmatch(r"b · paused until [\d:\- ]+\. The provider cannot be reached", words)
+    # The keyboard skips what is disabled.
+    assert re.search(r'id="unavailable"[^>]*>Not available: Ill b: paused until', client.get("/").text)
+
+
+def test_what_was_never_set_up_is_left_out_and_what_was_switched_off_is_not(client):
+    add("well", "a", priority=2)
+    add("keyless", "b", key_variable="MISSING_API_KEY")
+    add("local", "c", enabled=False)
+    add("off", "d", key_variable="READY_API_KEY", enabled=False)
+    add("on", "e", "retired", key_variable="READY_API_KEY", priority=1)
+    Model.objects.filter(name="retired").update(enabled=False)
+    assert [(value, can_choose) for value, _, can_choose in options(client)] == [
+        ("on:e", True),
+        ("on:retired", False),
+        ("well:a", True),
+        ("off:d", False),
+    ]
+    assert "retired · switched off" in client.get("/").text
+    assert "d · Off is switched off" in client.get("/").text
+
+
+def test_a_model_that_the_visitors_budget_does_not_allow_cannot_be_chosen(client):
+    add("p", "unpriced", "priced")
+    price("priced", input=1, output=1)
+    alice = User.objects.create_user("alice")
+    Budget.objects.create(scope="user", user=alice, period="month", limit_usd=1)
+    assert all(can_choose for _, _, can_choose in options(client))
+    client.force_login(alice)
+    assert [(value, can_choose) for value, _, can_choose in options(client)] == [
+        ("p:priced", True),
+        ("p:unpriced", False),
+    ]
+
+
+def test_a_long_reason_is_cut_in_the_list_and_whole_beside_it(client):
+    add("well", "a")
+    add("ill", "b", breaker="open", open_until=timezone.now() + timedelta(minutes=5), open_reason="word " * 50)
+    words = options(client)[1][1]
+    assert len(words) < 100
+    assert words.endswith("…")
+    assert client.get("/").text.count("word word") > words.count("word word")
+
+
+def test_the_empty_page_says_who_answers_first_and_who_takes_over():
+    assert introduction()[0] == "Nothing can answer yet: no model is set up."
+    add(SLUG, "smollm2", priority=100)
+    assert introduction() == ["A small model on this very machine answers here: private and free, but often wrong."]
+    add("openai", "a", name="OpenAI", priority=1)
+    assert introduction() == ["OpenAI answers first.", "If it cannot, a small model on this machine takes over."]
+    add("claude", "b", priority=2)
+    assert introduction()[1] == "If it cannot, Claude and a small model on this machine take over."
+    for slug in ("gemini", "groq", "xai"):
+        add(slug, "c", priority=3)
+    assert introduction()[1] == "If it cannot, Claude, Gemini and 3 more take over."
+
+
+def test_the_empty_page_does_not_promise_who_is_switched_off():
+    add("off", "a", key_variable="READY_API_KEY", enabled=False)
+    assert introduction()[0] == "Nothing can answer yet: no model can be asked right now."
+    add("on", "b")
+    assert introduction() == ["On answers first."]
