@@ -23,7 +23,7 @@ from chat.posting import Posted, PostingFrame, post
 from chat.protocol import BadFrame
 from chat.replies import Reply, Slot
 from chat.streamlog import MemoryStreamLog, StreamLog
-from providers import housekeeping
+from providers import checkup, housekeeping
 from providers.aichat import Finished, Reason
 from providers.endings import Ending, Evidence, Verdict
 
@@ -211,6 +211,9 @@ class Runner:
         if await db(replicas.is_oldest, self.replica):
             await db(housekeeping.do_round)
             await aside(housekeeping.check_quiet)
+            for model in await db(housekeeping.find_live_due):
+                if begun := await db(housekeeping.begin_live, model):
+                    await db(checkup.end_live, begun, await checkup.ask_live(begun))
 
     async def _save(self) -> None:
         """Checkpoint what runs; it is also how a stop from another replica, and the loss of a reply, is seen."""

@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from providers import aichat, costs, ledger, routing
 from providers.addresses import BadAddress, check_address
-from providers.endings import RULES, Effect, Ending, Evidence, Verdict, decide
+from providers.endings import RULES, Effect, Ending, Evidence, decide
 from providers.kinds import KINDS, Kind, Listing
 from providers.models import Attempt, Model, Provider
 from providers.secrets import KeyUnreadable, find_key, redact
@@ -234,8 +234,35 @@ def _quote(text: str) -> str:
 # --- One small question -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A live check whose row in the ledger is open."""
+
+    attempt_id: uuid.UUID
+    candidate: routing.Candidate
+
+
 def check_live(model: Model) -> LiveResult:
     """Ask `model` one small question, as any message would: through aichat, the breaker, the budgets and the ledger."""
+    begun = begin_live(model)
+    if isinstance(begun, LiveResult):
+        return begun
+    # Closed as interrupted where somebody presses Ctrl-C.
+    finished = aichat.Finished(Evidence(interrupted=True, request_sent=True))
+    try:
+        finished = asyncio.run(ask_live(begun))
+    finally:
+        result = end_live(begun, finished)
+    return result
+
+
+def first_model(provider: Provider) -> Model | None:
+    """Return the model that a live check asks: the first that is switched on."""
+    return provider.models.select_related("provider").filter(enabled=True).order_by("priority", "name").first()
+
+
+def begin_live(model: Model) -> Begun | LiveResult:
+    """Open the check's row in the ledger, or return why it cannot be made."""
     name = str(model)
     route = routing.route(name, only=True)
     if not route.candidates:
@@ -246,9 +273,16 @@ def check_live(model: Model) -> LiveResult:
     opened = ledger.open_attempt(account, 1, candidate, _SIZE)
     if isinstance(opened, ledger.Refused):
         return LiveResult(Ending.NOT_STARTED, f"{name} cannot be asked: {opened.reason}.")
-    verdict = _ask_and_close(opened.attempt_id, candidate)
-    attempt = Attempt.objects.get(pk=opened.attempt_id)
-    sentence = f"{verdict.ending.sentence[:-1]} ({verdict.evidence}).{_quote(attempt.error)}"
+    return Begun(opened.attempt_id, candidate)
+
+
+def end_live(begun: Begun, finished: aichat.Finished) -> LiveResult:
+    """Close the check's row, and return what came of it."""
+    verdict = decide(finished.evidence)
+    ledger.close_attempt(begun.attempt_id, verdict, finished)
+    attempt = Attempt.objects.get(pk=begun.attempt_id)
+    words = f" It says: {attempt.error[:WORDS_CHARACTERS]}" if attempt.error else ""
+    sentence = f"{verdict.ending.sentence[:-1]} ({verdict.evidence}).{words}"
     return LiveResult(verdict.ending, sentence, costs.usage_of(attempt), attempt.cost_usd)
 
 
@@ -275,18 +309,9 @@ def find_most(models: Iterable[Model]) -> tuple[Decimal, list[Model]]:
 _SIZE = ledger.Size(len(QUESTION), len(QUESTION.encode()), QUESTION_TOKENS)
 
 
-def _ask_and_close(attempt_id: uuid.UUID, candidate: routing.Candidate) -> Verdict:
-    """Run the process; its row in the ledger is closed even where somebody presses Ctrl-C."""
-    finished = aichat.Finished(Evidence(interrupted=True, request_sent=True))
-    try:
-        finished = asyncio.run(_ask(candidate))
-    finally:
-        verdict = decide(finished.evidence)
-        ledger.close_attempt(attempt_id, verdict, finished)
-    return verdict
-
-
-async def _ask(candidate: routing.Candidate) -> aichat.Finished:
+async def ask_live(begun: Begun) -> aichat.Finished:
+    """Run the check's process; on the loop's thread, where processes are started."""
+    candidate = begun.candidate
     request = aichat.Request(
         target=candidate.target,
         prompt=QUESTION,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
@@ -155,6 +155,15 @@ def interrupt(reply_id: uuid.UUID, text_characters: int) -> None:
         attempt.text_characters = max(0, text_characters - attempt.text_from)
         _price(attempt, None, request_sent=True)
         attempt_ended.send(Attempt, attempt=attempt)
+
+
+def interrupt_stale(older_than: timedelta) -> int:
+    """Close what nobody will come back to close, such as the check of a server that was killed; return how many."""
+    stale = Attempt.objects.filter(ending="", started_at__lt=timezone.now() - older_than)
+    reply_ids = set(stale.values_list("reply_id", flat=True))
+    for reply_id in reply_ids:
+        interrupt(reply_id, 0)
+    return len(reply_ids)
 
 
 def _open_ones() -> QuerySet[Attempt]:

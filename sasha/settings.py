@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import environ
@@ -33,6 +34,18 @@ def env_choice(name: str, *choices: str) -> str:
     if value not in choices:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: {', '.join(choices)}.")
     return value
+
+
+def env_usd(name: str, default: str) -> Decimal:
+    """Return the variable `name`, an amount of US dollars."""
+    value = env.str(name, default)
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be an amount such as 0.10.")
+    return amount
 
 
 def env_positive(name: str, default: int) -> int:
@@ -253,6 +266,9 @@ LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
 BUDGET_ANSWER_TOKENS = env_positive("BUDGET_ANSWER_TOKENS", 8192)
 # A provider that nobody has asked for so long is asked for the list of its models, which is free. 0: never.
 PROVIDER_CHECK_SECONDS = env.int("PROVIDER_CHECK_SECONDS", 900)
+# How often each provider is also asked a small question, which costs money; 0: never. And the most a day may cost so.
+PROVIDER_LIVE_CHECK_SECONDS = env.int("PROVIDER_LIVE_CHECK_SECONDS", 0)
+PROVIDER_LIVE_CHECK_DAILY_USD = env_usd("PROVIDER_LIVE_CHECK_DAILY_USD", "0.10")
 # How long a provider that failed is not asked; then one request may try it again.
 PROVIDER_MEMORY_SECONDS = env_positive("PROVIDER_MEMORY_SECONDS", 300)
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from providers import budgets, housekeeping
-from providers.models import Attempt, Breaker, Budget, BudgetUse, Provider, Reservation
+from providers.models import Attempt, Breaker, Budget, BudgetUse, Price, Provider, Reservation
 from sasha.testing import free_port, make_provider
 
 pytestmark = pytest.mark.django_db
@@ -72,3 +72,33 @@ def test_a_round_releases_what_was_held_back_for_nothing():
     Reservation.objects.update(created_at=timezone.now() - housekeeping.STALE)
     housekeeping.do_round()
     assert BudgetUse.objects.get().reserved_usd == 0
+
+
+def test_an_attempt_that_nobody_closed_is_closed_as_interrupted():
+    provider = make_provider("https://example.org/v1", "m")
+    asked(provider, minutes_ago=121)
+    asked(provider, minutes_ago=1)
+    housekeeping.do_round()
+    assert sorted(Attempt.objects.values_list("ending", flat=True)) == ["", "interrupted"]
+
+
+def test_without_a_schedule_nobody_is_asked_for_money():
+    make_provider("https://example.org/v1", "m")
+    assert housekeeping.find_live_due() == []
+
+
+def test_the_schedule_asks_each_provider_once_within_its_time_and_its_cap(settings):
+    settings.PROVIDER_LIVE_CHECK_SECONDS = 3600
+    settings.PROVIDER_LIVE_CHECK_DAILY_USD = Decimal("0.01")
+    cheap = make_provider("https://example.org/v1", "m", slug="cheap").models.get()
+    dear = make_provider("https://example.org/v1", "m", slug="dear").models.get()
+    unpriced = make_provider("https://example.org/v1", "m", slug="unpriced").models.get()
+    Price.objects.create(model=cheap, input=1, output=1)
+    Price.objects.create(model=dear, input=1, output=1000)
+    assert housekeeping.find_live_due() == [cheap, dear, unpriced]
+    assert housekeeping.begin_live(dear) is None
+    assert housekeeping.begin_live(unpriced) is None
+    assert housekeeping.begin_live(cheap)
+    assert housekeeping.find_live_due() == [dear, unpriced]
+    Attempt.objects.update(cost_usd=Decimal("0.01"))
+    assert housekeeping.begin_live(cheap) is None

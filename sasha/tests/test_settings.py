@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from sasha.settings import checked_encryption_keys, kept_secret, make_encryption_key
+from sasha.settings import checked_encryption_keys, env_usd, kept_secret, make_encryption_key
 
 NEW, OLD = make_encryption_key(), make_encryption_key()
 
@@ -36,3 +36,10 @@ def test_of_two_that_make_a_secret_at_once_both_take_the_first(tmp_path):
         return "second"
 
     assert (kept_secret(path, make_second), path.read_text()) == ("first", "first")
+
+
+@pytest.mark.parametrize("bad", ["ten", "-1", "NaN", "Infinity"])
+def test_an_amount_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch):
+    monkeypatch.setenv("SOME_USD", bad)
+    with pytest.raises(ImproperlyConfigured, match="it must be an amount such as 0.10"):
+        env_usd("SOME_USD", "1")

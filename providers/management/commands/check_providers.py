@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from providers import breaker
-from providers.checkup import LiveResult, check, check_live, find_most
+from providers.checkup import LiveResult, check, check_live, find_most, first_model
 from providers.costs import plain
 from providers.models import Model, Provider
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
 
     def _check_live(self, providers: list[Provider], rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Ask one model of each; add the result to its row and return what it may cost and did."""
-        firsts = {provider.slug: _first_model(provider) for provider in providers}
+        firsts = {provider.slug: first_model(provider) for provider in providers}
         most, unknown = find_most(model for model in firsts.values() if model)
         self._say(f"\nThe live check may cost up to {plain(most)} USD{_name_unknown(unknown)}.")
         known, unpriced = Decimal(0), 0
@@ -90,10 +90,6 @@ def _find_providers(slugs: list[str]) -> list[Provider]:
     if missing := set(slugs) - {provider.slug for provider in found}:
         raise CommandError(f"There is no provider {', '.join(sorted(missing))}.")
     return found
-
-
-def _first_model(provider: Provider) -> Model | None:
-    return provider.models.select_related("provider").filter(enabled=True).order_by("priority", "name").first()
 
 
 def _name_unknown(models: list[Model]) -> str:
