@@ -1,16 +1,17 @@
 """When a provider is no longer asked, for how long, and how it comes back."""
 
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from providers import breaker
 from providers.endings import Ending
 from providers.models import Attempt, Breaker, Forced, Model, Provider
+from providers.routing import route
 from providers.signals import provider_state_changed
+from providers.tests.racing import in_processes, on_threads
 from sasha.testing import make_provider
 
 pytestmark = pytest.mark.django_db
@@ -207,33 +208,30 @@ def test_its_state_is_told_in_plain_words(provider):
     assert breaker.describe(provider) == "One request is finding out whether it has recovered. It said no."
 
 
-def test_every_move_is_announced_once(provider):
+@contextmanager
+def heard_moves():
+    """Yield the moves announced meanwhile, as (state, reason)."""
     heard = []
-    provider_state_changed.connect(lambda **told: heard.append((told["state"], told["reason"])), weak=False)
+
+    def hear(**told):
+        heard.append((told["state"], told["reason"]))
+
+    provider_state_changed.connect(hear)
     try:
+        yield heard
+    finally:
+        provider_state_changed.disconnect(hear)
+
+
+def test_every_move_is_announced_once(provider):
+    with heard_moves() as heard:
         happen(provider, Ending.UNAUTHORISED)
         end_pause(provider)
         breaker.admit(provider.pk)
         happen(provider, Ending.COMPLETE, trial=True)
         breaker.force(provider, Forced.OPEN)
-    finally:
-        provider_state_changed.receivers.clear()
-        provider_state_changed.sender_receivers_cache.clear()
     assert [state for state, _ in heard] == ["open", "half_open", "closed", "open"]
     assert heard[0][1] == "It said no."
-
-
-def on_threads(function, times):
-    """Call `function` on `times` threads at once, each with a connection of its own."""
-
-    def call(number):
-        try:
-            return function()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(times) as pool:
-        return list(pool.map(call, range(times)))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -241,18 +239,50 @@ def test_of_many_at_once_exactly_one_gets_the_seat(provider):
     happen(provider, Ending.UNAUTHORISED)
     for _ in range(5):
         end_pause(provider)
-        assert sorted(on_threads(lambda: breaker.admit(provider.pk), 10)) == [False] * 9 + [True]
+        assert sorted(on_threads([lambda: breaker.admit(provider.pk)] * 10)) == [False] * 9 + [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_servers_at_once_exactly_one_gets_the_seat(provider):
+    happen(provider, Ending.UNAUTHORISED)
+    end_pause(provider)
+    assert sorted(in_processes("admit", provider.pk, processes=4)) == [0, 0, 0, 1]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_failures_at_once_are_all_counted_and_it_opens_once(provider):
-    heard = []
-    provider_state_changed.connect(lambda **told: heard.append(told["state"]), weak=False)
-    try:
-        on_threads(lambda: happen(Provider.objects.get(pk=provider.pk), Ending.CUT), 10)
-    finally:
-        provider_state_changed.receivers.clear()
-        provider_state_changed.sender_receivers_cache.clear()
+    with heard_moves() as heard:
+        on_threads([lambda: happen(Provider.objects.get(pk=provider.pk), Ending.CUT)] * 10)
     provider.refresh_from_db()
     assert (provider.failures_in_a_row, provider.breaker) == (10, Breaker.OPEN)
-    assert heard == ["open"]
+    assert [state for state, _ in heard] == ["open"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trials_end_and_late_failures_at_once_leave_one_clear_state(provider):
+    for ending in (Ending.COMPLETE, Ending.CUT):
+        happen(provider, Ending.UNAUTHORISED)
+        end_pause(provider)
+        assert breaker.admit(provider.pk)
+        late = [lambda: happen(Provider.objects.get(pk=provider.pk), Ending.STALLED)] * 2
+        on_threads([lambda ending=ending: happen(Provider.objects.get(pk=provider.pk), ending, trial=True), *late])
+        provider.refresh_from_db()
+        assert provider.breaker == (Breaker.CLOSED if ending is Ending.COMPLETE else Breaker.OPEN)
+        breaker.force(provider, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_routes_made_while_a_provider_moves_see_it_either_way_and_never_halfway(provider):
+    make_provider("https://example.org/v1", "x", slug="other", priority=1)
+
+    def flip():
+        for _ in range(5):
+            breaker.force(Provider.objects.get(pk=provider.pk), Forced.OPEN)
+            breaker.force(Provider.objects.get(pk=provider.pk), "")
+
+    def look():
+        return [sorted(map(str, route().candidates)) for _ in range(20)]
+
+    everybody, without = ["other:x", "p:m", "p:n"], ["other:x"]
+    _, *seen = on_threads([flip, look, look])
+    assert all(names in (everybody, without) for looks in seen for names in looks)

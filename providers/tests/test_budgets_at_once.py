@@ -1,24 +1,19 @@
 """Budgets when everybody comes at once: threads with connections of their own, and processes."""
 
-import subprocess
-import sys
-import threading
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
-from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from providers import budgets
 from providers.models import Attempt, Budget, BudgetUse, Reservation
-from providers.tests.reserving import reserve_at_once
-from sasha.testing import PATIENCE, server_environment
+from providers.tests.racing import in_processes, on_threads, reserve
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,19 +37,9 @@ def make_attempts(count, user_id=None, **values):
     return Attempt.objects.bulk_create(Attempt(user_id=user_id, **(pair | names | values)) for pair in ids)
 
 
-def at_once(*calls):
-    """Run the calls on a thread and a connection each, all at the same moment; return what they return."""
-    together = threading.Barrier(len(calls))
-
-    def one(call):
-        try:
-            together.wait()
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(one, calls))
+def reserve_at_once(user_ids, amount):
+    """Reserve `amount` once for each user id, all at the same moment; return the refusals, None for the admitted."""
+    return on_threads([partial(reserve, user_id, amount) for user_id in user_ids])
 
 
 @pytest.mark.parametrize(("limit", "amount"), [("0.5", "0.1"), ("0.0205", "0.0041")])
@@ -70,29 +55,7 @@ def test_of_fifty_at_once_a_budget_for_five_admits_five(limit, amount):
 
 def test_of_fifty_at_once_from_five_processes_a_budget_for_five_admits_five(users):
     make_budget("0.5", scope="everyone")
-    command = [sys.executable, "-m", "providers.tests.reserving", str(users[0]), "0.1", "10"]
-    environment = server_environment() | {"DJANGO_SETTINGS_MODULE": "sasha.settings"}
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(5)
-    ]
-    try:
-        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 5
-        for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        admitted = [int(process.communicate(timeout=PATIENCE)[0]) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    admitted = in_processes("reserve", users[0], "0.1")
     assert sum(admitted) == 5
     assert BudgetUse.objects.get().reserved_usd == Decimal("0.5")
 
@@ -136,7 +99,7 @@ def test_ends_and_sweeps_at_once_count_every_attempt_once(users):
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
     again = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts[:10]]
     sweeps = [lambda: budgets.sweep(timedelta(hours=1)) for _ in range(10)]
-    at_once(*ends, *again, *sweeps)
+    on_threads([*ends, *again, *sweeps])
     assert not Reservation.objects.exists()
     assert {(use.spent_usd, use.reserved_usd) for use in BudgetUse.objects.all()} == {(20 * CENT, Decimal(0))}
 
@@ -147,7 +110,7 @@ def test_sweeps_at_once_settle_what_was_left_behind_once():
     for attempt in attempts:
         budgets.reserve(None, attempt.pk, Decimal("0.1"))
     Attempt.objects.update(ended_at=timezone.now())
-    assert sum(at_once(*[lambda: budgets.sweep(timedelta(hours=1)) for _ in range(8)])) == 20
+    assert sum(on_threads([lambda: budgets.sweep(timedelta(hours=1)) for _ in range(8)])) == 20
     use = BudgetUse.objects.get()
     assert (use.spent_usd, use.reserved_usd) == (20 * CENT, 0)
 
@@ -157,7 +120,7 @@ def test_a_budget_made_while_many_answers_end_misses_none_of_them(users):
     attempts = make_attempts(20, users[0])
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
     starts = [lambda: budgets.reserve(users[0], uuid.uuid4(), CENT) for _ in range(5)]
-    at_once(*ends, *starts)
+    on_threads([*ends, *starts])
     use = BudgetUse.objects.get()
     assert (use.spent_usd, use.reserved_usd) == (20 * CENT, 5 * CENT)
 
@@ -170,6 +133,6 @@ def test_a_period_counted_anew_loses_nothing_of_what_happens_meanwhile():
     use = BudgetUse.objects.get()
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
     starts = [lambda: budgets.reserve(None, uuid.uuid4(), CENT) for _ in range(10)]
-    at_once(*ends, *starts, *[lambda: budgets.rebuild(use) for _ in range(10)])
+    on_threads([*ends, *starts, *[lambda: budgets.rebuild(use) for _ in range(10)]])
     use.refresh_from_db()
     assert (use.spent_usd, use.reserved_usd) == (20 * CENT, 10 * CENT)
