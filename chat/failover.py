@@ -16,10 +16,12 @@ LONGEST_OVERLAP = 400
 SHORTEST_OVERLAP = 12
 
 
-def who_is_next(
-    left: Sequence[Candidate], failed: Candidate, verdict: Verdict, seen: Evidence, *, has_text: bool
-) -> list[Candidate]:
-    """Return who can take over from `failed`, in order; nobody where its ending is the reply's."""
+def who_is_next(left: Sequence[Candidate], failed: Candidate, verdict: Verdict, seen: Evidence) -> list[Candidate]:
+    """Return who can take over from `failed`, in order; nobody where its ending is the reply's.
+
+    Before or after the first token is meant of `failed` itself: one that should continue an answer may fail before it.
+    """
+    has_text = seen.has_text
     if verdict.ending is Ending.REJECTED and not has_text and is_too_long(seen):
         return with_more_context(left, failed)
     rule = RULES[verdict.ending]
