@@ -14,6 +14,8 @@ from providers.routing import Candidate, next_candidates, with_more_context
 # A model that continues often begins with its own last words again. Shorter repetitions may be meant.
 LONGEST_OVERLAP = 400
 SHORTEST_OVERLAP = 12
+# A line of dashes, or zeros, goes on as it began: that is no repetition.
+LEAST_CHARACTERS = 4
 
 
 def who_is_next(left: Sequence[Candidate], failed: Candidate, verdict: Verdict, seen: Evidence) -> list[Candidate]:
@@ -77,7 +79,7 @@ class OverlapTrimmer:
         self._done = True
         held, self._held = self._held, ""
         for length in range(min(len(held), len(self._before)), SHORTEST_OVERLAP - 1, -1):
-            if self._before.endswith(held[:length]):
+            if self._before.endswith(held[:length]) and len(set(held[:length])) >= LEAST_CHARACTERS:
                 return held[length:]
         return held
 

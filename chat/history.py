@@ -61,10 +61,13 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
     they are joined; an answer and its continuation without a seam.
     """
     path = _path_to(reply, lines)
+    questions = [line.id for line in path if line.role == Role.USER]
+    # The last question is what is asked, even where it was refused before.
     refused = {line.parent_id for line in path if line.ending == Ending.REJECTED and not line.text}
+    refused = refused & set(questions[:-1])
     turns: list[Turn] = []
     for line in path:
-        if not line.text or (line.id in refused and line.id != reply.parent_id):
+        if not line.text or line.id in refused:
             continue
         if turns and turns[-1].role == line.role:
             seam = "" if line.continues else "\n\n"

@@ -73,7 +73,7 @@ def _interrupt(pk: UUID, epoch: int) -> int:
     )  # fmt: skip
     if taken:
         left = Message.objects.filter(pk=pk).values_list("text", "reasoning").get()
-        ledger.interrupt(pk, sum(map(len, left)))
+        ledger.interrupt(pk, *map(len, left))
         totals = ledger.find_totals(pk)
         Message.objects.filter(pk=pk).update(cost_usd=totals.cost_usd, cost_source=totals.source, **totals.tokens)
         reply_ended.send(Message, reply=Message.objects.get(pk=pk))

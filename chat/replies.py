@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from asyncio import Semaphore, TimerHandle, get_running_loop, sleep, to_thread
+from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -23,7 +24,7 @@ from chat.models import Conversation, Failover, Message, State
 from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
 from providers import aichat, ledger
-from providers.addresses import BadAddress, check_resolved
+from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
 from providers.ledger import Account
 from providers.output import Reasoning, Text
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 # A message that takes longer from its socket to its provider is slow for a reason that no other shares.
 LONGEST_START_SECONDS = 1.0
 STORE_AGAIN_SECONDS = 0.5
+# A resolver that hangs holds up those alone that wait for it.
+_lookups = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lookup")
 UNSTORABLE = "ending that the database refuses"
 
 
@@ -110,7 +113,10 @@ class Reply:
     attempts: int = 0
     first_token_ms: int | None = None
     # The attempt whose row in the ledger is still open, and how it ended once it has.
+    asked_at: float | None = None
     attempt_id: uuid.UUID | None = None
+    # Which attempt the reader has been told of.
+    introduced: int = 0
     max_tokens: int | None = None
     outcome: Outcome | None = None
     tried: list[Tried] = field(default_factory=list)
@@ -141,35 +147,35 @@ async def answer(reply: Reply, log: StreamLog) -> None:
 
 async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> None:
     """Store the ending, however long the database is away: without it the conversation could never go on."""
-    while True:
-        try:
-            return await db(store_ending, reply, verdict, finished)
-        except (DataError, IntegrityError):
-            if verdict.evidence == UNSTORABLE:
-                raise
-            logger.exception("the ending of reply %s cannot be stored as it is", reply.id)
-            verdict, finished = Verdict(Ending.CRASHED, UNSTORABLE), aichat.Finished(Evidence())
-        except Error:
-            logger.exception("the ending of reply %s is not stored yet", reply.id)
-            await sleep(STORE_AGAIN_SECONDS)
+    try:
+        await patiently(store_ending, reply, verdict, finished)
+    except Exception:
+        logger.exception("the ending of reply %s cannot be stored as it is", reply.id)
+        # Without what may be in the way; the ledger's row is closed by the housekeeping.
+        reply.attempt_id = None
+        await patiently(store_ending, reply, Verdict(Ending.CRASHED, UNSTORABLE), aichat.Finished(Evidence()))
+
+
+def as_far_as_known(reply: Reply) -> aichat.Finished:
+    """Return the end of an attempt that nobody watched to it: a provider may have billed what had come by then."""
+    characters = sum(map(len, reply.text)) + sum(map(len, reply.reasoning))
+    return aichat.Finished(Evidence(request_sent=True), None, aichat.Times(characters=characters))
 
 
 async def _ask(reply: Reply, log: StreamLog) -> Outcome:
     """Ask one provider after the other until one has answered, or the next would help nobody."""
     left = list(reply.plan.route.candidates) if reply.plan else []
     best: Outcome | None = None
-    while (
-        left and not reply.stop.reason and (best is None or reply.elapsed_ms() < settings.CHAT_FAILOVER_SECONDS * 1000)
-    ):
+    while left and not reply.stop.reason and (best is None or _has_time(reply)):
         candidate = left.pop(0)
-        if reply.outcome and reply.attempt_id:
-            await _patiently(ledger.close_attempt, reply.attempt_id, *reply.outcome)
+        if reply.outcome:
+            await patiently(close_attempt, reply)
             reply.attempt_id = reply.outcome = None
         branch = await _branch(reply)
         if refusal := await _open(reply, log, candidate, branch):
             reply.tried.append(Tried(candidate, None, refusal))
             continue
-        verdict, finished = reply.outcome = await _attempt(reply, log, candidate, branch)
+        verdict, finished = reply.outcome = await _attempt(reply, log, candidate, branch, last=not left)
         reply.tried.append(Tried(candidate, verdict.ending, wrote=finished.evidence.has_text))
         best = _better(best, reply.outcome)
         left = who_is_next(left, candidate, verdict, finished.evidence)
@@ -177,6 +183,12 @@ async def _ask(reply: Reply, log: StreamLog) -> Outcome:
             break
     # A stop between two attempts.
     return _unasked(reply) if best is None or (left and reply.stop.reason) else best
+
+
+def _has_time(reply: Reply) -> bool:
+    """Return whether the next one may still be asked: a reader who has text already does not wait for nothing."""
+    waited = time.monotonic() - (reply.asked_at or reply.received_at)
+    return bool(reply.text) or waited < settings.CHAT_FAILOVER_SECONDS
 
 
 def _better(before: Outcome | None, latest: Outcome) -> Outcome:
@@ -187,14 +199,14 @@ def _better(before: Outcome | None, latest: Outcome) -> Outcome:
 
 async def _may_continue(reply: Reply, log: StreamLog, candidate: Candidate) -> bool:
     """Return whether `candidate` goes on by itself with what another has begun; where not, leave it to the reader."""
-    policy = await _patiently(find_policy, reply.conversation_id)
+    policy = await patiently(find_policy, reply.conversation_id)
     if policy == Failover.ASK and reply.author:
         reason = f"{reply.author}. {candidate} could continue."
         _notice(reply, log, "ask", reason, str(reply.author.candidate), str(candidate))
     return policy == Failover.CONTINUE
 
 
-async def _patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run `function` on the database, again and again while that is away: no process starts without its row."""
     while True:
         try:
@@ -230,7 +242,7 @@ async def _branch(reply: Reply) -> Branch:
     assert reply.plan is not None
     if not reply.text:
         return reply.plan.branch
-    return reply.plan.branch.continued("".join(reply.text), await _patiently(find_continue_prompt))
+    return reply.plan.branch.continued("".join(reply.text), await patiently(find_continue_prompt))
 
 
 async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> str:
@@ -238,13 +250,13 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Bran
     plan = reply.plan
     assert plan is not None
     await reply.slot.acquire()
+    reply.asked_at = reply.asked_at or time.monotonic()
     try:
-        # Its name may lead elsewhere by now. On a thread, since looking it up takes as long as it takes.
-        await to_thread(check_resolved, candidate.row.api_base)
+        await _check_address(candidate.row.api_base)
     except BadAddress as trouble:
         return str(trouble)
     number, text_from = reply.attempts + 1, sum(map(len, reply.text))
-    opened = await _patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan, branch), text_from)
+    opened = await patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan, branch), text_from)
     if isinstance(opened, ledger.Refused):
         return opened.reason
     reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
@@ -254,48 +266,56 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Bran
     return ""
 
 
+async def _check_address(url: str) -> None:
+    """Raise BadAddress where a provider's name leads astray by now; a look-up takes as long as it takes, elsewhere."""
+    if needs_lookup(url):
+        await get_running_loop().run_in_executor(_lookups, check_resolved, url)
+    else:
+        check_resolved(url)
+
+
 def _size(plan: Plan, branch: Branch) -> ledger.Size:
     texts = branch.texts
     return ledger.Size(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts), plan.max_tokens)
 
 
-async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> Outcome:
-    """Run one process to its end, its text into the log."""
-    finished = await _run(reply, log, candidate, branch)
+async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch, *, last: bool) -> Outcome:
+    """Run one process to its end, its text into the log. `last`: nobody else could be asked instead."""
+    finished = await _run(reply, log, candidate, branch, last)
     verdict = decide(finished.evidence)
     _log_failure(reply, candidate, verdict, finished)
     return verdict, finished
 
 
-async def _run(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> aichat.Finished:
+async def _run(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch, last: bool) -> aichat.Finished:
     assert reply.plan is not None
     if reply.stop.reason:
         return aichat.Finished(_not_begun(reply.stop.reason))
     trimmer = OverlapTrimmer(branch.unfinished)
-    introduced = False
-    async with aclosing(aichat.stream(_request(reply, reply.plan, branch, candidate), reply.stop)) as events:
+    request = _request(reply, reply.plan, branch, candidate, last)
+    async with aclosing(aichat.stream(request, reply.stop)) as events:
         async for event in events:
             # Whatever came first: start-up is over, the next may begin.
             reply.slot.free()
-            if isinstance(event, Text | Reasoning) and not introduced:
-                introduced = True
-                _introduce(reply, log, candidate)
             match event:
                 case Text(text):
-                    _append_text(reply, log, trimmer.feed(text))
+                    _append_text(reply, log, candidate, trimmer.feed(text))
                 case Reasoning(text):
+                    # A seam stands in the text: it waits for the text behind it.
+                    if not reply.text:
+                        _introduce(reply, log, candidate)
                     _append(reply, log, Event("reasoning", _storable(text)))
                 case aichat.Finished():
-                    _append_text(reply, log, trimmer.finish())
+                    _append_text(reply, log, candidate, trimmer.finish())
                     return event
     raise AssertionError("a stream ends with Finished")
 
 
-def _request(reply: Reply, plan: Plan, branch: Branch, candidate: Candidate) -> aichat.Request:
+def _request(reply: Reply, plan: Plan, branch: Branch, candidate: Candidate, last: bool) -> aichat.Request:
     return aichat.Request(
         target=candidate.target,
         prompt=branch.prompt,
-        clocks=candidate.clocks,
+        clocks=candidate.clocks(last=last),
         key=candidate.key,
         history=branch.turns,
         temperature=plan.temperature,
@@ -304,8 +324,9 @@ def _request(reply: Reply, plan: Plan, branch: Branch, candidate: Candidate) -> 
     )
 
 
-def _append_text(reply: Reply, log: StreamLog, text: str) -> None:
+def _append_text(reply: Reply, log: StreamLog, candidate: Candidate, text: str) -> None:
     if text:
+        _introduce(reply, log, candidate)
         _append(reply, log, Event("text", _storable(text)))
 
 
@@ -337,6 +358,9 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
 def _introduce(reply: Reply, log: StreamLog, candidate: Candidate) -> None:
     """Say who answers, right before its first word, where that is not what the reader expects."""
     assert reply.plan is not None
+    if reply.introduced == reply.attempts:
+        return
+    reply.introduced = reply.attempts
     new, wanted, author = str(candidate), reply.plan.requested_model, reply.author
     if reply.text and author:
         _notice(reply, log, "seam", f"{author}. {new} continues.", str(author.candidate), new)
@@ -345,7 +369,7 @@ def _introduce(reply: Reply, log: StreamLog, candidate: Candidate) -> None:
     elif reply.reasoning and author:
         _notice(reply, log, "fallback", f"{author}. {new} answers.", str(author.candidate), new)
     if candidate.early:
-        _notice(reply, log, "last_resort", f"{new} is paused, but nobody else can answer.", new_model=new)
+        _notice(reply, log, "last_resort", f"{new} was asked all the same: it is {candidate.reason}.", new_model=new)
 
 
 def _why_not(reply: Reply, wanted: str) -> str:
@@ -506,8 +530,8 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
 
     The row is left alone where somebody else has taken the reply over; what the attempt cost is written all the same.
     """
-    if reply.attempt_id:
-        ledger.close_attempt(reply.attempt_id, *(reply.outcome or (verdict, finished)))
+    reply.outcome = reply.outcome or (verdict, finished)
+    close_attempt(reply)
     totals = ledger.find_totals(reply.id)
     ending = verdict.ending
     written = Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED).update(
@@ -534,6 +558,13 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
     )  # fmt: skip
     if written and reply_ended.has_listeners(Message):
         reply_ended.send(Message, reply=Message.objects.get(pk=reply.id))
+
+
+def close_attempt(reply: Reply) -> None:
+    """Close the reply's attempt in the ledger, if one is open."""
+    if reply.attempt_id and reply.outcome and reply.plan:
+        personal = reply.plan.temperature is not None or reply.plan.max_tokens is not None
+        ledger.close_attempt(reply.attempt_id, *reply.outcome, personal=personal)
 
 
 def refresh_totals(reply_ids: Iterable[uuid.UUID], **_: object) -> None:

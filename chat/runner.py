@@ -24,8 +24,8 @@ from chat.protocol import BadFrame
 from chat.replies import Reply, Slot
 from chat.streamlog import MemoryStreamLog, StreamLog
 from providers import checkup, housekeeping
-from providers.aichat import Finished, Reason
-from providers.endings import Ending, Evidence, Verdict
+from providers.aichat import Reason
+from providers.endings import Ending, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Runner:
             logger.warning("reply %s was taken over, or deleted, before its turn", reply.id)
         except Exception:
             logger.exception("reply %s failed in the server itself", reply.id)
-            await replies.store(reply, Verdict(Ending.CRASHED, "error in the server"), Finished(Evidence()))
+            await replies.store(reply, Verdict(Ending.CRASHED, "error in the server"), replies.as_far_as_known(reply))
         finally:
             reply.slot.free()
             self.log.finish(reply.id)
@@ -185,7 +185,7 @@ class Runner:
     async def _claim(self, reply: Reply) -> replies.Plan | None:
         """Wait until nothing before the reply is unfinished, on any replica; None where it was stopped meanwhile."""
         while not reply.stop.reason:
-            if plan := await db(replies.claim, reply.id, reply.epoch):
+            if plan := await replies.patiently(replies.claim, reply.id, reply.epoch):
                 return plan
             await asyncio.sleep(CLAIM_SECONDS)
         return None

@@ -78,6 +78,11 @@ def check_resolved(url: str) -> None:
         raise BadAddress(problem)
 
 
+def needs_lookup(url: str) -> bool:
+    """Return whether `check_resolved` would ask the resolver: not for a literal IP address, nor for ""."""
+    return bool(url) and _parse_ip(urlsplit(url).hostname or "") is None
+
+
 @functools.lru_cache(maxsize=256)
 def _problem(url: str, allow_private: bool, period: int) -> str:
     # The last two arguments only tell one answer from another.

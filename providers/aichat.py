@@ -16,7 +16,7 @@ import shutil
 import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -74,7 +74,7 @@ class Request:
     target: config.Target
     prompt: str
     clocks: Clocks
-    key: str = ""
+    key: str = field(default="", repr=False)
     history: tuple[Turn, ...] = ()
     temperature: float | None = None
     max_tokens: int | None = None

@@ -7,11 +7,13 @@ the breaker, or opens it again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Value
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from providers.endings import RULES, Effect, Ending
@@ -28,41 +30,62 @@ RATE_LIMIT_SECONDS = 10
 LONGEST_RETRY_SECONDS = 3600
 # A trial whose server died keeps the seat no longer than this.
 TRIAL_SECONDS = 120
+# Beyond that a count says nothing more, and its column has an end.
+MOST_COUNTED = 1000
 FAILURES = [ending for ending, rule in RULES.items() if rule.effect in (Effect.FAILURE, Effect.OPEN)]
 
 
-def admit(provider_id: int, *, early: bool = False) -> bool:
-    """Take the one seat of a trial; return whether it was free. `early`: even before the pause is over."""
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt has shown. `sentence` is for everybody; `detail`, the provider's own words, for admins.
+
+    `personal`: the message brought parameters of its own, which may be what was refused.
+    """
+
+    ending: Ending
+    started_at: datetime
+    sentence: str
+    detail: str = ""
+    trial: bool = False
+    retry_seconds: float | None = None
+    personal: bool = False
+
+
+def admit(provider_id: int) -> bool:
+    """Take the one seat of a trial; return whether it was free."""
     now = timezone.now()
-    over = Q(breaker=Breaker.OPEN) if early else Q(breaker=Breaker.OPEN, open_until__lte=now)
-    abandoned = Q(breaker=Breaker.HALF_OPEN, open_until__lte=now)
-    seats = Provider.objects.filter(over | abandoned, pk=provider_id)
+    seats = Provider.objects.filter(pk=provider_id, breaker__in=[Breaker.OPEN, Breaker.HALF_OPEN], open_until__lte=now)
     return _move(seats, provider_id, Breaker.HALF_OPEN, open_until=now + timedelta(seconds=TRIAL_SECONDS))
 
 
-def record(
-    provider_id: int, model_id: int, ending: Ending, *, trial: bool, sentence: str, retry_seconds: float | None = None
-) -> None:
-    """Draw the conclusions from an attempt's end. `sentence` says what happened, for the admin."""
-    effect = RULES[ending].effect
+def record(provider_id: int, model_id: int, seen: Outcome) -> None:
+    """Draw the conclusions from an attempt's end."""
+    effect = RULES[seen.ending].effect
     if effect is Effect.SUCCESS:
-        _succeed(provider_id, trial)
+        _succeed(provider_id, seen.started_at)
     elif effect is Effect.FAILURE:
-        _fail(provider_id, trial, sentence)
+        _fail(provider_id, seen)
     elif effect is Effect.OPEN:
-        _open(provider_id, trial, sentence, _pause(provider_id, ending, retry_seconds))
+        _open(provider_id, seen, seen.sentence, _pause(provider_id, seen))
     else:
-        if effect is Effect.OPEN_MODEL:
-            Model.objects.filter(pk=model_id).update(out_until=timezone.now() + _memory(), out_reason=sentence[:300])
-        if trial:
+        if effect is Effect.OPEN_MODEL and not seen.personal:
+            out = {"out_reason": seen.sentence[:300], "out_detail": seen.detail[:300]}
+            Model.objects.filter(pk=model_id).update(out_until=timezone.now() + _memory(), **out)
+        if seen.trial:
             # It has proved nothing: the next request may try.
             seat = Provider.objects.filter(pk=provider_id, breaker=Breaker.HALF_OPEN)
             seat.update(breaker=Breaker.OPEN, open_until=timezone.now())
 
 
-def record_check(provider_id: int, sentence: str) -> None:
-    """Count a failed check of a provider that nobody has asked for a while."""
-    _fail(provider_id, False, sentence)
+def record_check(provider_id: int, started_at: datetime, sentence: str) -> None:
+    """Count a check of a provider that nobody has asked for a while; `sentence`: why it failed, or "".
+
+    A list of models is no answer, so a good check only ends a row of failures, not a pause.
+    """
+    if sentence:
+        _fail(provider_id, Outcome(Ending.UNREACHABLE, started_at, "It does not answer.", sentence))
+    else:
+        Provider.objects.filter(pk=provider_id, breaker=Breaker.CLOSED).update(failures_in_a_row=0)
 
 
 def force(provider: Provider, forced: str) -> None:
@@ -77,13 +100,14 @@ def force(provider: Provider, forced: str) -> None:
 
 def put_back(model: Model) -> None:
     """Let a model be asked again that was taken out."""
-    Model.objects.filter(pk=model.pk).update(out_until=None, out_reason="")
-    model.out_until, model.out_reason = None, ""
+    Model.objects.filter(pk=model.pk).update(out_until=None, out_reason="", out_detail="")
+    model.out_until, model.out_reason, model.out_detail = None, "", ""
 
 
 def describe(provider: Provider, now: datetime | None = None) -> str:
-    """Return the provider's state in plain words."""
-    return describe_state(provider.forced, provider.breaker, provider.open_until, provider.open_reason, now)
+    """Return the provider's state in plain words, with what the provider itself said: for admins."""
+    reason = f"{provider.open_reason} {provider.open_detail}".strip()
+    return describe_state(provider.forced, provider.breaker, provider.open_until, reason, now)
 
 
 def describe_state(forced: str, breaker: str, until: datetime | None, reason: str, now: datetime | None = None) -> str:
@@ -107,22 +131,23 @@ def clock(at: datetime) -> str:
     return f"{local:%H:%M:%S}" if local.date() == timezone.localdate() else f"{local:%Y-%m-%d %H:%M}"
 
 
-def _succeed(provider_id: int, trial: bool) -> None:
-    if trial:
-        _move(Provider.objects.filter(pk=provider_id, breaker=Breaker.HALF_OPEN), provider_id, Breaker.CLOSED)
+def _succeed(provider_id: int, started_at: datetime) -> None:
+    # An answer that was begun before the pause proves nothing about the time since.
+    recovered = Provider.objects.filter(pk=provider_id, opened_at__lt=started_at).exclude(breaker=Breaker.CLOSED)
+    _move(recovered, provider_id, Breaker.CLOSED)
     Provider.objects.filter(pk=provider_id, failures_in_a_row__gt=0).update(failures_in_a_row=0)
 
 
-def _fail(provider_id: int, trial: bool, sentence: str) -> None:
+def _fail(provider_id: int, seen: Outcome) -> None:
     provider = Provider.objects.filter(pk=provider_id)
-    provider.update(failures_in_a_row=F("failures_in_a_row") + 1)
+    provider.update(failures_in_a_row=Least(F("failures_in_a_row") + 1, Value(MOST_COUNTED)))
     failures = provider.values_list("failures_in_a_row", flat=True).first() or 0
-    if trial:
-        _open(provider_id, trial, sentence, _memory())
+    if seen.trial:
+        _open(provider_id, seen, seen.sentence, _memory())
     elif failures >= FAILURES_IN_A_ROW:
-        _open(provider_id, trial, f"{failures} failures in a row. {sentence}", _memory())
+        _open(provider_id, seen, f"{failures} failures in a row. {seen.sentence}", _memory())
     elif share := _failing_share(provider_id):
-        _open(provider_id, trial, f"{share:.0%} of the last minute's requests failed. {sentence}", _memory())
+        _open(provider_id, seen, f"{share:.0%} of the last minute's requests failed. {seen.sentence}", _memory())
 
 
 def _failing_share(provider_id: int) -> float:
@@ -133,15 +158,17 @@ def _failing_share(provider_id: int) -> float:
     return share if share >= WINDOW_SHARE else 0.0
 
 
-def _open(provider_id: int, trial: bool, sentence: str, pause: timedelta) -> None:
+def _open(provider_id: int, seen: Outcome, sentence: str, pause: timedelta) -> None:
     now = timezone.now()
-    words: dict[str, Any] = {"open_until": now + pause, "open_reason": sentence[:300]}
+    words: dict[str, Any] = {"open_reason": sentence[:300], "open_detail": seen.detail[:300]}
     # An attempt from before does not decide over a trial.
-    movable = Q(breaker=Breaker.CLOSED) | Q(breaker=Breaker.HALF_OPEN) if trial else Q(breaker=Breaker.CLOSED)
-    rows = Provider.objects.filter(movable, pk=provider_id)
-    if not _move(rows, provider_id, Breaker.OPEN, **words, opened_at=now, openings=F("openings") + 1):
-        # Never to a shorter pause.
-        Provider.objects.filter(pk=provider_id, breaker=Breaker.OPEN, open_until__lt=now + pause).update(**words)
+    movable = Q(breaker=Breaker.CLOSED) | Q(breaker=Breaker.HALF_OPEN) if seen.trial else Q(breaker=Breaker.CLOSED)
+    moves = {"opened_at": now, "open_until": now + pause, "openings": Least(F("openings") + 1, Value(MOST_COUNTED))}
+    moved = _move(Provider.objects.filter(movable, pk=provider_id), provider_id, Breaker.OPEN, **words, **moves)
+    if not moved and seen.retry_seconds is not None:
+        # The provider's own word prolongs a pause, and never shortens one.
+        paused = Provider.objects.filter(pk=provider_id, breaker=Breaker.OPEN, open_until__lt=now + pause)
+        paused.update(open_until=now + pause, **words)
 
 
 def _move(rows: QuerySet[Provider], provider_id: int, state: Breaker, **values: object) -> bool:
@@ -162,14 +189,15 @@ def _closed() -> dict[str, object]:
         "opened_at": None,
         "open_until": None,
         "open_reason": "",
+        "open_detail": "",
     }
 
 
-def _pause(provider_id: int, ending: Ending, retry_seconds: float | None) -> timedelta:
-    if ending is not Ending.RATE_LIMITED:
+def _pause(provider_id: int, seen: Outcome) -> timedelta:
+    if seen.ending is not Ending.RATE_LIMITED:
         return _memory()
-    if retry_seconds is not None:
-        return timedelta(seconds=min(retry_seconds, LONGEST_RETRY_SECONDS))
+    if seen.retry_seconds is not None:
+        return timedelta(seconds=min(seen.retry_seconds, LONGEST_RETRY_SECONDS))
     openings = Provider.objects.filter(pk=provider_id).values_list("openings", flat=True).first() or 0
     return min(_memory(), timedelta(seconds=RATE_LIMIT_SECONDS * 2 ** min(openings, 10)))
 

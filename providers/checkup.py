@@ -53,11 +53,15 @@ CLOCKS = aichat.Clocks(first_token=30, idle=30, total=60)
 
 @dataclass(frozen=True)
 class CheckResult:
-    """`ok` None: there is nothing to check yet, or not in this way. `models`: the names in the provider's list."""
+    """`ok` None: there is nothing to check yet, or not in this way. `models`: the names in the provider's list.
+
+    `trouble`: it would not answer either: it cannot be reached, fails, or refuses the key.
+    """
 
     ok: bool | None
     sentence: str
     models: tuple[str, ...] = ()
+    trouble: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,11 @@ class LiveResult:
 
 
 class CheckFailed(Exception):
-    """The list was not had; the text is a sentence for an admin, without keys."""
+    """The list was not had; the text is a sentence for an admin, without keys. `trouble`: as in CheckResult."""
+
+    def __init__(self, sentence: str, *, trouble: bool = False) -> None:
+        super().__init__(sentence)
+        self.trouble = trouble
 
 
 # --- The list of models -----------------------------------------------------------------------------------------------
@@ -109,8 +117,8 @@ def _check(provider: Provider) -> CheckResult:
         return CheckResult(None, "It has no key yet.")
     try:
         names = _list_models(provider, info.listing, key)
-    except CheckFailed as trouble:
-        return CheckResult(False, str(trouble))
+    except CheckFailed as failure:
+        return CheckResult(False, str(failure), trouble=failure.trouble)
     return CheckResult(True, _describe(provider, names, complete=info.listing.complete), names)
 
 
@@ -160,11 +168,11 @@ def _fetch(url: str, headers: dict[str, str], kind: str) -> bytes:
             return _read(response, deadline)
     except HTTPError as refusal:
         with refusal:
-            raise CheckFailed(_explain(refusal, kind, deadline)) from None
+            raise _explain(refusal, kind, deadline) from None
     except (URLError, OSError, http.client.HTTPException) as trouble:
         reason = getattr(trouble, "reason", None) or trouble
         words = redact(str(getattr(reason, "strerror", None) or reason or type(reason).__name__))
-        raise CheckFailed(f"{Ending.UNREACHABLE.sentence[:-1]}: {words[:WORDS_CHARACTERS]}.") from None
+        raise CheckFailed(f"{Ending.UNREACHABLE.sentence[:-1]}: {words[:WORDS_CHARACTERS]}.", trouble=True) from None
     except ValueError:
         # Its text would repeat the header.
         raise CheckFailed("The key has a character that no request can carry.") from None
@@ -205,10 +213,11 @@ def _read(response: IO[bytes], deadline: float) -> bytes:
     return bytes(body)
 
 
-def _explain(refusal: HTTPError, kind: str, deadline: float) -> str:
+def _explain(refusal: HTTPError, kind: str, deadline: float) -> CheckFailed:
     """Return what an HTTP error means, with the provider's own words."""
     if 300 <= refusal.code < 400:
-        return f"It answers with a redirect (HTTP {refusal.code}), which is not followed. Give the final address."
+        sentence = f"It answers with a redirect (HTTP {refusal.code}), which is not followed. Give the final address."
+        return CheckFailed(sentence)
     data: Any = {}
     with contextlib.suppress(OSError, ValueError, RecursionError, http.client.HTTPException, CheckFailed):
         data = json.loads(_read(refusal, deadline))
@@ -220,7 +229,8 @@ def _explain(refusal: HTTPError, kind: str, deadline: float) -> str:
         sentence = f"It does not list its models (HTTP {refusal.code}). Is the address right?"
     else:
         sentence = f"{verdict.ending.sentence[:-1]} ({verdict.evidence})."
-    return sentence + _quote(said.text)
+    trouble = verdict.ending in (Ending.UNAUTHORISED, Ending.PROVIDER_ERROR)
+    return CheckFailed(sentence + _quote(said.text), trouble=trouble)
 
 
 def _quote(text: str) -> str:

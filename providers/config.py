@@ -70,7 +70,8 @@ def write_session(messages: list[dict[str, Any]], target: Target, temperature: f
     """Write the history as a session file under a fresh name and return its path; the caller removes it."""
     content = {
         "model": f"{CLIENT}:{target.model}",
-        "temperature": DEFAULT_TEMPERATURE if temperature is None else temperature,
+        # Hotter than the provider takes would be refused, by the next one as well.
+        "temperature": DEFAULT_TEMPERATURE if temperature is None else min(temperature, _hottest(target)),
         "save_session": False,
         "messages": messages,
     }
@@ -129,6 +130,10 @@ def _config(target: Target) -> dict[str, Any]:
 
 def _kind(target: Target) -> KindInfo:
     return KINDS[Kind(target.kind)]
+
+
+def _hottest(target: Target) -> float:
+    return KINDS[Kind(target.kind)].hottest
 
 
 def _options(target: Target) -> dict[str, str]:

@@ -354,10 +354,16 @@ def _per_token(characters: int, tokens: int | None) -> float:
 
 
 def _learn_first_token(attempts: list[Attempt]) -> dict[str, int]:
-    times = sorted(attempt.first_token_ms for attempt in attempts if attempt.first_token_ms is not None)
+    # One whose time was up would have taken longer still: left out, the clock could only ever get shorter.
+    waited = [attempt.first_token_ms or _first_token_timeout(attempt) for attempt in attempts]
+    times = sorted(time for time in waited if time is not None)
     if len(times) < LEAST_TIMED:
         return {}
     return {"first_token_p95_ms": times[ceil(len(times) * 0.95) - 1]}
+
+
+def _first_token_timeout(attempt: Attempt) -> int | None:
+    return attempt.total_ms if attempt.ending == Ending.TIMED_OUT else None
 
 
 def usage_of(attempt: Attempt) -> Usage:

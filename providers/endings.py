@@ -95,7 +95,8 @@ RULES = {
     Ending.COMPLETE: Rule(Effect.SUCCESS),
     Ending.LENGTH: Rule(Effect.SUCCESS),
     Ending.FILTERED: Rule(Effect.NEUTRAL),
-    Ending.EMPTY: Rule(Effect.FAILURE, next_before=True),
+    # A person can ask for nothing: that must not take a provider from everybody.
+    Ending.EMPTY: Rule(Effect.NEUTRAL, next_before=True),
     Ending.CUT: Rule(Effect.FAILURE, next_before=True, next_after=True),
     Ending.STALLED: Rule(Effect.FAILURE, next_before=True, next_after=True),
     Ending.TIMED_OUT: Rule(Effect.FAILURE, next_before=True, next_after=True),
@@ -169,11 +170,14 @@ class Verdict:
 def decide(seen: Evidence) -> Verdict:
     """Return how the attempt ended.
 
-    Precedence: a natural finish with exit 0, even if a stop came later; then the stop; then our own clocks; then what
-    the provider said in the stream, by HTTP status, by finish reason; the exit code last.
+    Precedence: our own size limit, beyond which text was lost; a natural finish with exit 0, even if a stop came later;
+    then the stop; then our own clocks; then what the provider said in the stream, by HTTP status, by finish reason; the
+    exit code last.
     """
     if seen.spawn_error:
         return Verdict(Ending.NOT_STARTED, seen.spawn_error)
+    if seen.too_long:
+        return Verdict(Ending.LENGTH, "size limit of a reply")
     if seen.finish is Finish.NATURAL and seen.exit_code == 0:
         return Verdict(Ending.COMPLETE if seen.has_text else Ending.EMPTY, "finish reason")
     return _decide_by_us(seen) or _decide_by_provider(seen) or _decide_by_exit(seen)
@@ -184,8 +188,6 @@ def _decide_by_us(seen: Evidence) -> Verdict | None:
         return Verdict(Ending.STOPPED, "stop request")
     if seen.interrupted:
         return Verdict(Ending.INTERRUPTED, "shutdown")
-    if seen.too_long:
-        return Verdict(Ending.LENGTH, "size limit of a reply")
     if seen.clock is Clock.IDLE:
         return Verdict(Ending.STALLED, "idle clock")
     if seen.clock:

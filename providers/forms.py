@@ -23,6 +23,8 @@ from providers.secrets import NoEncryptionKey, check_storable, describe_key, enc
 # What goes with each request is handed to the child in its environment, where a variable holds 128 KiB at most.
 JSON_CHARACTERS = 32_000
 KEY_CHARACTERS = 4_000
+# The housekeeping takes what is older than two hours for lost.
+LONGEST_ANSWER_SECONDS = 3600
 # An escape, and not a backslash that is escaped itself, before the letter u. PostgreSQL takes no NUL.
 NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # What the site itself says in every request. Not `stream_options`: some services refuse it, and null takes it out.
@@ -173,6 +175,8 @@ class ProviderForm(forms.ModelForm):
         for name in ("first_token_seconds", "idle_seconds", "total_seconds"):
             if values.get(name) == 0:
                 self.add_error(name, "The limit must be above 0 seconds.")
+        if (values.get("total_seconds") or 0) > LONGEST_ANSWER_SECONDS:
+            self.add_error("total_seconds", "No answer may take longer than an hour.")
         for name in ("first_token_seconds", "idle_seconds"):
             if (values.get(name) or 0) > (values.get("total_seconds") or float("inf")):
                 self.add_error(name, "This must not be longer than the whole answer may take.")

@@ -40,11 +40,12 @@ def find_quiet() -> list[Provider]:
 
 
 def check_quiet() -> None:
-    """Ask every quiet provider for the list of its models, which is free. A failure counts like any other."""
+    """Ask every quiet provider for the list of its models, which is free. Trouble counts like a failed answer."""
     for provider in find_quiet():
+        started_at = timezone.now()
         result = checkup.check(provider)
-        if result.ok is False:
-            breaker.record_check(provider.pk, result.sentence)
+        if result.ok or result.trouble:
+            breaker.record_check(provider.pk, started_at, result.sentence if result.trouble else "")
 
 
 def find_live_due() -> list[Model]:

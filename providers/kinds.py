@@ -66,8 +66,8 @@ class KindInfo:
 
     `dialect`: the module of aichat that logs its chunks, by which the transcript reads them; None: unreadable, so that
     nothing holds it to a finish reason. `address`: where aichat goes when no address is given. `limit`: where in a
-    request's body the longest answer stands. `key_field`: what aichat calls the key. `asks_for_usage`: the provider
-    reports usage only when the request says so.
+    request's body the longest answer stands. `hottest`: the highest temperature it takes. `key_field`: what aichat
+    calls the key. `asks_for_usage`: the provider reports usage only when the request says so.
     """
 
     label: str
@@ -79,6 +79,7 @@ class KindInfo:
     key_field: str = "api_key"
     options: tuple[Option, ...] = ()
     limit: tuple[str, ...] = ("max_tokens",)
+    hottest: float = 2.0
     asks_for_usage: bool = False
     listing: Listing | None = None
 
@@ -102,6 +103,7 @@ KINDS: dict[Kind, KindInfo] = {
         label=Kind.CLAUDE.label,
         dialect="claude",
         address="https://api.anthropic.com/v1",
+        hottest=1.0,
         listing=Listing(
             "models?limit=1000", key_header="x-api-key", scheme="", headers=(("anthropic-version", "2023-06-01"),)
         ),
@@ -143,12 +145,14 @@ KINDS: dict[Kind, KindInfo] = {
         label=Kind.COHERE.label,
         dialect="cohere",
         address="https://api.cohere.ai/v2",
+        hottest=1.0,
         # Chat is v2 and the list is v1.
         listing=Listing("../v1/models?page_size=1000", array="models", name="name"),
     ),
     Kind.BEDROCK: KindInfo(
         label=Kind.BEDROCK.label,
         dialect="bedrock",
+        hottest=1.0,
         takes_address=False,
         key_field="secret_access_key",
         options=(

@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from providers import breaker, budgets, costs
 from providers.aichat import Finished
-from providers.endings import Ending, Evidence, Verdict, is_spent
-from providers.models import Attempt, CountSource, Model
+from providers.endings import Ending, Verdict, is_spent
+from providers.models import Attempt, Breaker, CountSource, Forced, Model
 from providers.routing import Candidate
 from providers.signals import attempt_ended
 from providers.transcript import Usage
@@ -73,8 +73,11 @@ def open_attempt(
     account: Account, number: int, candidate: Candidate, size: Size, text_from: int = 0
 ) -> Opened | Refused:
     """Write the attempt's row and hold back what it may cost, or return why it may not start."""
-    if not Model.objects.filter(pk=candidate.model_id, enabled=True, provider__enabled=True).exists():
-        return Refused("it has just been switched off")
+    if refused := _look_again(candidate):
+        return refused
+    if size.max_tokens and candidate.max_output:
+        # More than the model can give is refused by some providers, and by the next ones as well.
+        size = replace(size, max_tokens=min(size.max_tokens, candidate.max_output))
     # One moment for both: a reservation belongs to the day on which its attempt began.
     attempt_id, now = uuid.uuid4(), timezone.now()
     warning = ""
@@ -86,7 +89,7 @@ def open_attempt(
         size = replace(size, max_tokens=size.max_tokens or most)
         if refused := _reserve(attempt_id, now, account, candidate, size):
             return refused
-    if candidate.trial and not breaker.admit(candidate.provider_id, early=candidate.early):
+    if candidate.trial and not breaker.admit(candidate.provider_id):
         budgets.settle(attempt_id, Decimal(0))
         return Refused("another request is finding out whether it has recovered")
     Attempt.objects.create(
@@ -108,6 +111,21 @@ def open_attempt(
     return Opened(attempt_id, size.max_tokens, warning)
 
 
+def _look_again(candidate: Candidate) -> Refused | None:
+    """Return why the model must not be asked any more: the plan may be minutes old."""
+    columns = ("enabled", "provider__enabled", "provider__forced", "provider__breaker", "provider__open_until")
+    row = Model.objects.filter(pk=candidate.model_id).values_list(*columns).first()
+    if row is None or not (row[0] and row[1]):
+        return Refused("it has just been switched off")
+    _, _, forced, state, until = row
+    if forced == Forced.OPEN:
+        return Refused("an admin has just paused it")
+    paused = not forced and state != Breaker.CLOSED and until is not None and until > timezone.now()
+    if paused and not (candidate.early or candidate.trial):
+        return Refused("it has just been paused after a failure")
+    return None
+
+
 def _reserve(
     attempt_id: uuid.UUID, now: datetime, account: Account, candidate: Candidate, size: Size
 ) -> Refused | None:
@@ -122,8 +140,11 @@ def _reserve(
 
 
 @transaction.atomic
-def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished) -> None:
-    """Write how the attempt ended and what it cost; nothing where somebody else has closed it."""
+def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished, *, personal: bool = False) -> None:
+    """Write how the attempt ended and what it cost; nothing where somebody else has closed it.
+
+    `personal`: the message brought parameters of its own.
+    """
     attempt = _open_ones().filter(pk=attempt_id).first()
     if attempt is None:
         return
@@ -136,23 +157,27 @@ def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished) -
     attempt.text_characters = times.characters
     _price(attempt, finished.usage, request_sent=seen.request_sent, finished=seen.finish is not None)
     if attempt.model:
-        breaker.record(
-            attempt.model.provider_id,
-            attempt.model.pk,
+        outcome = breaker.Outcome(
             verdict.ending,
-            trial=attempt.trial,
-            sentence=_sentence(verdict, seen),
-            retry_seconds=settings.PROVIDER_MEMORY_SECONDS if is_spent(seen) else seen.retry_seconds,
+            attempt.started_at,
+            verdict.ending.sentence,
+            seen.error_text or seen.stderr.strip(),
+            attempt.trial,
+            settings.PROVIDER_MEMORY_SECONDS if is_spent(seen) else seen.retry_seconds,
+            personal,
         )
+        breaker.record(attempt.model.provider_id, attempt.model.pk, outcome)
     attempt_ended.send(Attempt, attempt=attempt)
 
 
 @transaction.atomic
-def interrupt(reply_id: uuid.UUID, text_characters: int) -> None:
-    """Close the attempts of a reply whose server has vanished; `text_characters` is what is left of its text."""
+def interrupt(reply_id: uuid.UUID, text_characters: int, reasoning_characters: int = 0) -> None:
+    """Close the attempts of a reply whose server has vanished, by what is left of its text and reasoning."""
     for attempt in _open_ones().filter(reply_id=reply_id):
         attempt.ending, attempt.evidence = Ending.INTERRUPTED, "owner gone"
-        attempt.text_characters = max(0, text_characters - attempt.text_from)
+        # Nobody knows any more which attempt thought what, unless there was one alone.
+        thought = reasoning_characters if attempt.number == 1 else 0
+        attempt.text_characters = max(0, text_characters - attempt.text_from) + thought
         _price(attempt, None, request_sent=True)
         attempt_ended.send(Attempt, attempt=attempt)
 
@@ -197,11 +222,6 @@ def _price(attempt: Attempt, reported: Usage | None, *, request_sent: bool, fini
     attempt.ended_at = timezone.now()
     attempt.save()
     budgets.settle(attempt.pk, attempt.cost_usd)
-
-
-def _sentence(verdict: Verdict, seen: Evidence) -> str:
-    words = seen.error_text or seen.stderr.strip()
-    return f"{verdict.ending.sentence} {words}".strip()
 
 
 # --- Totals -----------------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ class Provider(models.Model):
     openings = models.PositiveSmallIntegerField(default=0, editable=False, help_text="Since it last recovered.")
     opened_at = models.DateTimeField(null=True, editable=False)
     open_until = models.DateTimeField(null=True, editable=False, help_text="Then one request may try.")
-    open_reason = models.CharField(max_length=300, blank=True, editable=False)
+    open_reason = models.CharField(max_length=300, blank=True, editable=False, help_text="For everybody.")
+    open_detail = models.CharField(max_length=300, blank=True, editable=False, help_text="For admins: others' words.")
 
     # What the last check of its list of models said; providers/checkup.py.
     checked_at = models.DateTimeField(null=True, editable=False)
@@ -98,7 +99,8 @@ class Model(models.Model):
 
     # `misconfigured` takes the model out, not its provider.
     out_until = models.DateTimeField(null=True, editable=False)
-    out_reason = models.CharField(max_length=300, blank=True, editable=False)
+    out_reason = models.CharField(max_length=300, blank=True, editable=False, help_text="For everybody.")
+    out_detail = models.CharField(max_length=300, blank=True, editable=False, help_text="For admins: others' words.")
 
     # Learned from the ledger; NULL until there is enough of it.
     first_token_p95_ms = models.PositiveIntegerField(null=True, editable=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -93,7 +93,8 @@ class Row(NamedTuple):
 class Candidate:
     """A model that can be asked, with everything a process needs to know about its provider.
 
-    `trial`: its provider's breaker lets one request through. `early`: even that is not due yet, but nobody is better.
+    `trial`: its provider's breaker lets one request through. `early`: even that is not due yet, but nobody is better;
+    such a request takes no seat, and its failure prolongs nothing.
     """
 
     row: Row
@@ -144,11 +145,11 @@ class Candidate:
         extra_body = "" if row.extra_body == EMPTY else row.extra_body
         return Target(row.kind, row.api_base, row.name, row.max_output, options=options, extra_body=extra_body)
 
-    @property
-    def clocks(self) -> Clocks:
-        """The provider's clocks, the first token's shortened by what has been learned of the model."""
+    def clocks(self, *, last: bool) -> Clocks:
+        """Return the provider's clocks; unless it is the last to be asked, the first token's as the model is known."""
         row = self.row
-        return Clocks(_first_token_clock(row), row.idle_seconds, row.total_seconds)
+        first_token = row.first_token_seconds if last else _first_token_clock(row)
+        return Clocks(first_token, row.idle_seconds, row.total_seconds)
 
     @property
     def key(self) -> str:
@@ -199,8 +200,8 @@ def route(
     if not candidates and paused:
         nearest = min(paused, key=lambda row: row.recovers_at or asked.now)
         skipped = [entry for entry in skipped if entry.name != nearest.name_in_full]
-        reason = "all others are unavailable and this one, paused as well, is the nearest to recovery"
-        candidates = [replace(_candidate(nearest, preferred), reason=reason, early=True)]
+        reason = "paused, but nobody else was wanted" if only else "paused, but the nearest to recovery of all"
+        candidates = [Candidate(nearest, reason, early=True)]
     return Route(candidates, skipped)
 
 

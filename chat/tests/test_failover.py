@@ -8,6 +8,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.db import DataError, OperationalError
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from chat.database import db
 from chat.failover import OverlapTrimmer
 from chat.models import Conversation, Message, SiteSettings
-from providers.models import Attempt, Budget, BudgetUse, Price, Provider
+from providers.models import Attempt, Budget, BudgetUse, Model, Price, Provider
 from sasha.testing import Socket, make_provider, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -267,6 +268,99 @@ async def test_the_search_for_an_answer_has_an_end(site, add, settings):
     assert (frames[-1]["metadata"]["ending"], frames[-1]["metadata"]["attempts"]) == ("timed_out", 1)
 
 
+async def test_an_answer_that_has_begun_is_continued_however_long_it_took(site, add, settings):
+    settings.CHAT_FAILOVER_SECONDS = 1
+    await add("first", "sim-n6-stall-at3", idle_seconds=1)
+    await add("second", GOOD, priority=20)
+    async with Socket("s") as socket:
+        frames = await socket.say("Hi")
+    assert (frames[-1]["metadata"]["ending"], frames[-1]["metadata"]["attempts"]) == ("complete", 2)
+
+
+async def test_the_wait_for_a_turn_does_not_count_as_search(site, add, settings):
+    settings.CHAT_FAILOVER_SECONDS = 1
+    await add("slow", "sim-n10-gap150")
+    await add("first", "sim-http500", priority=20)
+    async with Socket("s") as socket:
+        await socket.send(message="One", model="slow:sim-n10-gap150")
+        await socket.send(message="Two", model="first:sim-http500")
+        await socket.until("complete")
+        complete = (await socket.until("complete"))[-1]
+    assert (complete["metadata"]["ending"], complete["metadata"]["attempts"]) == ("complete", 2)
+
+
+async def test_a_rate_limit_of_a_provider_holds_for_its_other_models_too(site, add):
+    await Provider.objects.filter(slug="sim").aupdate(enabled=False)
+    first = await add("first", "sim-http429")
+    await Model.objects.acreate(provider=first, name="sim-http429-n1")
+    async with Socket("s") as socket:
+        *_, error, complete = await socket.say("Hi")
+    assert complete["metadata"]["attempts"] == 1
+    assert "first:sim-http429-n1: it has just been paused after a failure" in error["error"]
+
+
+async def test_who_insists_on_a_paused_model_gets_it_and_is_told(site, add):
+    until = timezone.now() + timedelta(minutes=5)
+    first = await add("first", GOOD, breaker="open", opened_at=timezone.now(), open_until=until)
+    async with Socket("s") as socket:
+        frames = await socket.say("Hi", model=f"first:{GOOD}", onlyModel=True)
+    ((kind, reason, *_),) = notices(frames)
+    assert (kind, reason) == (
+        "last_resort",
+        f"first:{GOOD} was asked all the same: it is paused, but nobody else was wanted.",
+    )
+    await first.arefresh_from_db()
+    assert first.breaker == "closed"
+
+
+async def test_a_seam_waits_for_the_text_behind_it(site, add):
+    await add("first", "sim-n6-cut-at3")
+    await add("thinker", "sim-n6-reasoning-cut-at0", priority=20)
+    await add("third", GOOD, priority=30)
+    async with Socket("s") as socket:
+        frames = await socket.say("Hi")
+    assert [(kind, new) for kind, _, _, new in notices(frames)] == [("seam", f"third:{GOOD}")]
+
+
+async def test_an_ending_that_the_database_refuses_does_not_keep_the_conversation(site, add, monkeypatch):
+    from providers import ledger
+
+    def refuse(*_, **__):
+        raise DataError("out of range")
+
+    monkeypatch.setattr(ledger, "close_attempt", refuse)
+    async with Socket("s") as socket:
+        frames = await socket.say("Hi", model="sim:sim-n5", onlyModel=True)
+        assert frames[-1]["metadata"]["ending"] == "crashed"
+        assert text_of(frames) == words(0, 1, 2, 3, 4)
+
+
+async def test_a_queued_reply_outlives_a_blink_of_the_database(site, add, monkeypatch):
+    from chat import replies
+
+    claim, calls = replies.claim, []
+
+    def blink(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise OperationalError("away")
+        return claim(*args)
+
+    monkeypatch.setattr(replies, "claim", blink)
+    async with Socket("s") as socket:
+        await socket.send(message="One", model="sim:sim-n5")
+        await socket.send(message="Two", model="sim:sim-n5")
+        await socket.until("complete")
+        assert (await socket.until("complete"))[-1]["metadata"]["ending"] == "complete"
+
+
+async def test_a_refused_first_question_can_be_asked_again_by_continuing(site, add, simulator):
+    async with Socket("s") as socket:
+        refused = (await socket.say("Far too long", model="sim:sim-http400context", onlyModel=True))[-1]
+        frames = await socket.say_frame("continue", messageId=refused["replyId"], model="sim:sim-echo")
+    assert text_of(frames) == "Far too long"
+
+
 async def test_a_stop_between_two_providers_is_a_stop(site, add):
     await add("first", "sim-n6-stall-at2", idle_seconds=60)
     await add("second", GOOD, priority=20)
@@ -301,7 +395,12 @@ async def test_where_all_are_paused_the_nearest_to_recovery_is_asked_and_the_ans
         await first.models.aupdate(name=GOOD)
         frames = await socket.say("Hi")
     assert notices(frames) == [
-        ("last_resort", f"first:{GOOD} is paused, but nobody else can answer.", None, f"first:{GOOD}")
+        (
+            "last_resort",
+            f"first:{GOOD} was asked all the same: it is paused, but the nearest to recovery of all.",
+            None,
+            f"first:{GOOD}",
+        )
     ]
     await first.arefresh_from_db()
     assert first.breaker == "closed"
@@ -432,6 +531,11 @@ def test_a_few_letters_that_happen_to_agree_are_no_repetition():
 
 def test_what_began_like_a_repetition_and_was_none_comes_whole():
     assert trimmed("to be or not to be, that is the question", "to be or not to ", "have") == "to be or not to have"
+
+
+@pytest.mark.parametrize("line", ["|------------", "0.000000000000", "=============="])
+def test_a_line_that_goes_on_as_it_began_is_no_repetition(line):
+    assert trimmed(line, line[1:]) == line[1:]
 
 
 def test_a_continuation_that_only_repeats_adds_nothing():

@@ -22,11 +22,12 @@ def provider(transactional_db):
     return make_provider("https://example.org/v1", "m", "n", slug="p")
 
 
-def happen(provider, *endings, trial=False, retry_seconds=None):
+def happen(provider, *endings, since=None, **shown):
     """Record attempts of the model `m`, one after the other, and return the row."""
+    model = provider.models.get(name="m")
     for ending in endings:
-        model = provider.models.get(name="m")
-        breaker.record(provider.pk, model.pk, ending, trial=trial, sentence="It said no.", retry_seconds=retry_seconds)
+        seen = breaker.Outcome(ending, since or timezone.now(), "It said no.", **shown)
+        breaker.record(provider.pk, model.pk, seen)
     provider.refresh_from_db()
     return provider
 
@@ -40,7 +41,6 @@ def end_pause(provider):
 
 
 FAILING = [
-    Ending.EMPTY,
     Ending.CUT,
     Ending.STALLED,
     Ending.TIMED_OUT,
@@ -48,6 +48,7 @@ FAILING = [
     Ending.UNREACHABLE,
 ]
 NEUTRAL = [
+    Ending.EMPTY,
     Ending.FILTERED,
     Ending.REJECTED,
     Ending.CRASHED,
@@ -173,15 +174,47 @@ def test_a_trial_that_proves_nothing_leaves_the_seat_to_the_next(provider, endin
     assert breaker.admit(provider.pk)
 
 
-def test_an_answer_begun_before_the_pause_does_not_end_it(provider):
-    happen(provider, Ending.UNAUTHORISED, Ending.COMPLETE)
-    assert provider.breaker == Breaker.OPEN
-
-
-def test_where_nobody_is_better_a_trial_may_begin_early(provider):
+def test_an_answer_begun_before_the_pause_does_not_end_it_and_one_begun_since_does(provider):
+    before = timezone.now()
     happen(provider, Ending.UNAUTHORISED)
-    assert breaker.admit(provider.pk, early=True)
-    assert not breaker.admit(provider.pk, early=True)
+    happen(provider, Ending.COMPLETE, since=before)
+    assert provider.breaker == Breaker.OPEN
+    happen(provider, Ending.COMPLETE)
+    assert provider.breaker == Breaker.CLOSED
+
+
+@pytest.mark.parametrize("ending", [*FAILING, Ending.UNAUTHORISED])
+def test_who_asks_during_a_pause_does_not_prolong_it(provider, ending):
+    happen(provider, Ending.RATE_LIMITED, retry_seconds=20)
+    happen(provider, *[ending] * 5)
+    assert seconds_left(provider) <= 20
+
+
+def test_a_later_rate_limit_does(provider):
+    happen(provider, Ending.RATE_LIMITED, retry_seconds=20)
+    happen(provider, Ending.RATE_LIMITED, retry_seconds=60)
+    assert 59 < seconds_left(provider) <= 60
+
+
+def test_a_parameter_of_the_message_itself_takes_no_model_from_everybody(provider):
+    happen(provider, Ending.MISCONFIGURED, personal=True)
+    assert provider.models.get(name="m").out_until is None
+
+
+def test_counts_stop_where_their_columns_would_overflow(provider):
+    Provider.objects.update(openings=1000, failures_in_a_row=1000)
+    happen(provider, Ending.CUT)
+    assert (provider.openings, provider.failures_in_a_row) == (1000, 1000)
+
+
+def test_what_the_provider_said_is_for_admins_alone(provider):
+    happen(provider, Ending.UNAUTHORISED, detail="Key of http://10.1.2.3 refused")
+    assert "10.1.2.3" in breaker.describe(provider)
+    assert provider.open_reason == "It said no."
+    happen(provider, Ending.MISCONFIGURED, detail="No model at http://10.1.2.3")
+    model = provider.models.get(name="m")
+    assert (model.out_reason, model.out_detail) == ("It said no.", "No model at http://10.1.2.3")
+    assert not any("10.1.2.3" in skipped.reason for skipped in route().skipped)
 
 
 def test_an_admin_decides_over_its_head_and_hands_it_back_fresh(provider):

@@ -112,10 +112,10 @@ def test_each_piece_of_evidence_decides(evidence, ending, by):
 # In the order of precedence: each wins over all that follow it.
 PRECEDENCE = {
     "a spawn that failed": ({"spawn_error": "no binary"}, "not_started"),
+    "the size limit": ({"too_long": True}, "length"),
     "a natural finish with exit 0": ({"finish": Finish.NATURAL, "exit_code": 0}, "complete"),
     "the stop": ({"stopped": True}, "stopped"),
     "the shutdown": ({"interrupted": True}, "interrupted"),
-    "the size limit": ({"too_long": True}, "length"),
     "a clock": ({"clock": Clock.IDLE}, "stalled"),
     "an error in the stream": ({"in_band_error": True, "error_text": "odd"}, "provider_error"),
     "the HTTP status": ({"http_status": 404}, "misconfigured"),

@@ -1,8 +1,11 @@
 """What is done now and then: quiet providers are looked after, money held back for nothing is released."""
 
 import uuid
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from django.utils import timezone
@@ -12,6 +15,42 @@ from providers.models import Attempt, Breaker, Budget, BudgetUse, Price, Provide
 from sasha.testing import free_port, make_provider
 
 pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def web_server(status, body):
+    """Serve one answer to every GET on loopback, and yield the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def no_list():
+    with web_server(404, b"nothing here") as address:
+        yield address
+
+
+@pytest.fixture
+def models_list():
+    with web_server(200, b'{"data": [{"id": "m"}]}') as address:
+        yield address
 
 
 def asked(provider, minutes_ago):
@@ -53,9 +92,26 @@ def test_a_quiet_provider_that_is_gone_is_found_out_without_anybody_waiting(sett
         housekeeping.check_quiet()
     provider.refresh_from_db()
     assert (provider.check_ok, provider.failures_in_a_row, provider.breaker) == (False, 3, Breaker.OPEN)
-    assert provider.open_reason.startswith("3 failures in a row. The provider cannot be reached")
+    assert provider.open_reason == "3 failures in a row. It does not answer."
+    assert provider.open_detail.startswith("The provider cannot be reached")
     # Checked a moment ago.
     assert quiet() == []
+
+
+def test_a_provider_that_only_does_not_list_its_models_is_well(no_list):
+    provider = make_provider(no_list, "m")
+    for _ in range(3):
+        Provider.objects.update(checked_at=None)
+        housekeeping.check_quiet()
+    provider.refresh_from_db()
+    assert (provider.check_ok, provider.failures_in_a_row, provider.breaker) == (False, 0, Breaker.CLOSED)
+
+
+def test_a_good_check_ends_a_row_of_failures(models_list):
+    provider = make_provider(models_list, "m", failures_in_a_row=2)
+    housekeeping.check_quiet()
+    provider.refresh_from_db()
+    assert (provider.check_ok, provider.failures_in_a_row) == (True, 0)
 
 
 def test_what_has_no_key_yet_is_no_failure(settings):

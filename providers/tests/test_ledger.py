@@ -122,6 +122,31 @@ def test_what_was_switched_off_meanwhile_is_not_started(account, candidate, what
     assert not Attempt.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"forced": "open"}, "an admin has just paused it"),
+        ({"breaker": "open"}, "it has just been paused after a failure"),
+    ],
+)
+def test_what_was_paused_meanwhile_is_not_started(account, candidate, columns, reason):
+    Provider.objects.update(open_until=timezone.now() + timedelta(minutes=1), **columns)
+    assert ledger.open_attempt(account, 1, candidate, SIZE) == Refused(reason)
+
+
+def test_nobody_asks_for_more_than_the_model_can_give(account, candidate):
+    Provider.objects.get().models.update(max_output=50)
+    (candidate,) = route().candidates
+    found = ledger.open_attempt(account, 1, candidate, SIZE)
+    assert found.max_tokens == 50
+
+
+def test_reasoning_is_billed_to_one_attempt_at_most(account, candidate):
+    pk = opened(account, candidate, 2, text_from=0)
+    ledger.interrupt(account.reply_id, 0, 4000)
+    assert Attempt.objects.get(pk=pk).text_characters == 0
+
+
 def test_a_budget_holds_the_worst_case_back_and_gets_the_rest_back(account, candidate):
     Budget.objects.create(limit_usd=1)
     pk = opened(account, candidate)

@@ -94,7 +94,7 @@ def test_a_candidate_is_all_that_a_process_needs(settings):
     provider.models.update(max_output=99)
     (candidate,) = candidates()
     assert candidate.target == Target("claude", "https://example.org/v1", "m", max_output=99)
-    assert candidate.clocks == Clocks(first_token=1, idle=2, total=3)
+    assert candidate.clocks(last=True) == Clocks(first_token=1, idle=2, total=3)
     assert (candidate.provider, candidate.model, str(candidate)) == ("there", "m", "there:m")
 
 
@@ -211,7 +211,7 @@ def test_where_all_are_paused_the_one_nearest_to_recovery_is_asked():
     pause("second", 3)
     found = route()
     assert [(str(candidate), candidate.trial, candidate.early) for candidate in found.candidates] == [
-        ("second:m", True, True)
+        ("second:m", False, True)
     ]
     assert [skipped.name for skipped in found.skipped] == ["first:m"]
 
@@ -252,8 +252,14 @@ def test_a_learned_first_token_time_shortens_the_clock_within_its_bounds():
     clocks = {}
     for learned in (None, 100, 4000, 90_000):
         Model.objects.update(first_token_p95_ms=learned)
-        clocks[learned] = candidates()[0].clocks.first_token
+        clocks[learned] = candidates()[0].clocks(last=False).first_token
     assert clocks == {None: 60, 100: 5.0, 4000: 12.0, 90_000: 60}
+
+
+def test_whoever_is_the_last_to_be_asked_gets_all_the_time_that_its_row_gives():
+    make_provider(BASE, "m", first_token_seconds=60)
+    Model.objects.update(first_token_p95_ms=100)
+    assert candidates()[0].clocks(last=True).first_token == 60
 
 
 def test_a_key_in_use_is_never_stored(settings):
