@@ -45,8 +45,17 @@ class Tried:
     @property
     def why(self) -> str:
         """Why it did not answer, to be put behind a colon."""
-        words = self.ending.sentence if self.ending else self.reason
-        return (words[0].lower() + words[1:]).rstrip(".")
+        return as_clause(self.ending.sentence if self.ending else self.reason)
+
+
+# How our own sentences begin.
+BEGINNINGS = {"The", "This", "You", "Your", "It", "Paused,"}
+
+
+def as_clause(sentence: str) -> str:
+    """Return a sentence as it stands behind a colon; a name at its beginning stays as it is."""
+    first, space, rest = sentence.partition(" ")
+    return f"{first.lower() if first in BEGINNINGS else first}{space}{rest}".rstrip(".")
 
 
 def list_tried(tried: Sequence[Tried]) -> str:

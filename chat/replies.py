@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from chat.database import db
-from chat.failover import OverlapTrimmer, Tried, list_tried, who_is_next
+from chat.failover import OverlapTrimmer, Tried, as_clause, list_tried, who_is_next
 from chat.history import Branch, Line, branch_before, lines_of, site_settings
 from chat.models import Conversation, Failover, Message, State
 from chat.signals import reply_ended
@@ -40,6 +41,8 @@ LONGEST_START_SECONDS = 1.0
 STORE_AGAIN_SECONDS = 0.5
 # A resolver that hangs holds up those alone that wait for it.
 _lookups = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lookup")
+# Why nobody can be asked: more than a few reasons nobody reads.
+MOST_REASONS = 3
 UNSTORABLE = "ending that the database refuses"
 
 
@@ -234,7 +237,10 @@ def _why_nobody(reply: Reply) -> str:
         return reply.tried[0].why if len(reply.tried) == 1 else "; ".join(map(str, reply.tried))
     if wanted := reply.plan.requested_model:
         return f"{wanted} cannot be asked: {_why_not(reply, wanted)}"
-    return "no provider is set up"
+    if too_dear := reply.plan.route.too_dear:
+        return as_clause(too_dear.reason)
+    reasons = dict.fromkeys(as_clause(reason) for _, reason in reply.plan.skipped())
+    return "; ".join(list(reasons)[:MOST_REASONS]) or "no provider is set up"
 
 
 async def _branch(reply: Reply) -> Branch:
@@ -261,8 +267,8 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Bran
         return opened.reason
     reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
     reply.attempts = number
-    if opened.warning and reply.attempts == 1:
-        _notice(reply, log, "budget", opened.warning)
+    if number == 1:
+        _tell_of_budgets(reply, log, candidate, opened.warning)
     return ""
 
 
@@ -372,11 +378,22 @@ def _introduce(reply: Reply, log: StreamLog, candidate: Candidate) -> None:
         _notice(reply, log, "last_resort", f"{new} was asked all the same: it is {candidate.reason}.", new_model=new)
 
 
+def _tell_of_budgets(reply: Reply, log: StreamLog, candidate: Candidate, warning: str) -> None:
+    """Say that a budget has decided who answers, unless the reader is told so anyhow; or that one is nearly used up."""
+    assert reply.plan is not None
+    too_dear = reply.plan.route.too_dear
+    if too_dear and too_dear.name != reply.plan.requested_model:
+        reason = f"{too_dear.name}: {as_clause(too_dear.reason)}. {candidate} answers."
+        _notice(reply, log, "budget", reason, too_dear.name, str(candidate))
+    elif warning:
+        _notice(reply, log, "budget", warning)
+
+
 def _why_not(reply: Reply, wanted: str) -> str:
     """Return why the wanted model does not answer."""
     assert reply.plan is not None
     tried = next((tried.why for tried in reply.tried if str(tried.candidate) == wanted), "")
-    return tried or reply.plan.route.why_not(wanted) or "there is no such model"
+    return tried or as_clause(reply.plan.route.why_not(wanted)) or "there is no such model"
 
 
 def _notice(reply: Reply, log: StreamLog, kind: str, reason: str, old_model: str = "", new_model: str = "") -> None:
@@ -412,6 +429,7 @@ def plan_for(reply: Message, lines: Iterable[Line], username: str) -> Plan:
             only=reply.only_model,
             user_id=owner_id,
             prompt_characters=sum(map(len, branch.texts)),
+            max_tokens=reply.parameters.get("max_tokens"),
         ),
         account=Account(reply.id, reply.conversation_id, owner_id, username),
         requested_model=reply.requested_model,
@@ -538,7 +556,7 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         state=State.ENDED,
         ending=ending,
         evidence=verdict.evidence[:80],
-        error=sentence_for(verdict, reply)[:500] if ending.failed else "",
+        error=sentence_for(verdict, reply, finished.evidence)[:500] if ending.failed else "",
         text="".join(reply.text),
         reasoning="".join(reply.reasoning),
         notices=reply.notices,
@@ -574,10 +592,12 @@ def refresh_totals(reply_ids: Iterable[uuid.UUID], **_: object) -> None:
         Message.objects.filter(pk=reply_id).update(cost_usd=totals.cost_usd, cost_source=totals.source)
 
 
-def sentence_for(verdict: Verdict, reply: Reply) -> str:
+def sentence_for(verdict: Verdict, reply: Reply, seen: Evidence) -> str:
     """Return the sentence that the person reads."""
     if verdict.ending is Ending.NOT_STARTED:
         return f"{verdict.ending.sentence[:-1]}: {verdict.evidence.removesuffix('.')}."
     if len(reply.tried) > 1 and not reply.text:
         return list_tried(reply.tried)
+    if verdict.ending is Ending.RATE_LIMITED and seen.retry_seconds:
+        return f"{verdict.ending.sentence} It may be asked again in {ceil(seen.retry_seconds)} s."
     return verdict.ending.sentence

@@ -7,6 +7,7 @@ the caller, on the caller's thread. docs/budgets.md is this page for those who r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -272,6 +273,14 @@ def find_warning(user_id: int | None, *, staff: bool = False, now: datetime | No
     return f"{_name(most.budget)} {used}{_held_back(most)}. {_renewal(most)}"
 
 
+def find_refusal(standings: Iterable[Standing], amount: Decimal) -> Refusal | None:
+    """Return what `reserve` would say now, and hold nothing back: routing must not promise what is too dear."""
+    if amount == 0:
+        return None
+    refusing = (standing for standing in standings if standing.used_usd + amount > standing.limit_usd + TOLERANCE_USD)
+    return next((_refuse(standing, amount) for standing in refusing), None)
+
+
 def _standing(use: BudgetUse, now: datetime) -> Standing:
     return Standing(use.budget, use.spent_usd, use.reserved_usd, get_span(use.budget.period, now).renews_at)
 
@@ -280,7 +289,7 @@ def _refuse(standing: Standing, amount: Decimal) -> Refusal:
     left = "is used up" if _is_used_up(standing) else f"has {_usd(standing.left_usd, ROUND_FLOOR)} left"
     sentence = (
         f"{_name(standing.budget)} {left}{_held_back(standing)}, "
-        f"and this answer may cost up to {_usd(amount, ROUND_CEILING)}. {_renewal(standing)}"
+        f"and this answer may cost up to {_usd(amount, ROUND_CEILING)}{_outlook(standing, amount)}"
     )
     return Refusal(sentence, standing.budget, standing.left_usd, standing.renews_at)
 
@@ -298,6 +307,12 @@ def _held_back(standing: Standing) -> str:
     if standing.reserved_usd < SHOWN:
         return ""
     return f" ({_usd(standing.reserved_usd, ROUND_FLOOR)} of it held back for answers that are still running)"
+
+
+def _outlook(standing: Standing, amount: Decimal) -> str:
+    if amount > standing.limit_usd:
+        return ", which is more than all of it: a cheaper model or a shorter answer may do."
+    return f". {_renewal(standing)}"
 
 
 def _renewal(standing: Standing) -> str:

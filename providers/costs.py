@@ -14,8 +14,8 @@ from math import ceil
 from statistics import median
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from providers.config import DEFAULT_MAX_OUTPUT
 from providers.endings import Ending
@@ -126,11 +126,6 @@ def find_prices(model_ids: Iterable[int], at: datetime) -> dict[int, tuple[Tier,
     """Return the tiers in force at `at` by model; models whose price is unknown are left out. One query."""
     history = _history(Price.objects.filter(model_id__in=list(model_ids), valid_from__lte=at))
     return {model_id: dated[0][1] for model_id, dated in history.prices.items()}
-
-
-def find_priced_models() -> set[int]:
-    """Return the models that have a price by now."""
-    return set(Price.objects.filter(valid_from__lte=timezone.now()).order_by().values_list("model_id", flat=True))
 
 
 def ensure_free(model: Model) -> None:
@@ -285,6 +280,14 @@ def _method(pieces: dict[str, float | None]) -> str:
     if len(pieces) == 2:
         return said
     return f"provider's count so far; {said}" if said else "provider's count so far"
+
+
+def limit_answer(asked: int | None, max_output: int | None) -> int:
+    """Return the most tokens that an answer may have where a budget applies: so much is held back for it.
+
+    Some models may write for a dollar and more, too much to hold back for every question.
+    """
+    return asked or min(max_output or settings.BUDGET_ANSWER_TOKENS, settings.BUDGET_ANSWER_TOKENS)
 
 
 def worst_case(

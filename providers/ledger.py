@@ -84,9 +84,7 @@ def open_attempt(
     if budgets.has_budgets(account.user_id):
         # Before this attempt holds back its own worst case.
         warning = budgets.find_warning(account.user_id)
-        # Some models may write for a dollar and more, which would have to be held back for every question.
-        most = min(candidate.max_output or settings.BUDGET_ANSWER_TOKENS, settings.BUDGET_ANSWER_TOKENS)
-        size = replace(size, max_tokens=size.max_tokens or most)
+        size = replace(size, max_tokens=costs.limit_answer(size.max_tokens, candidate.max_output))
         if refused := _reserve(attempt_id, now, account, candidate, size):
             return refused
     if candidate.trial and not breaker.admit(candidate.provider_id):

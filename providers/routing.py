@@ -38,6 +38,7 @@ class Skipped:
     name: str
     reason: str
     expected: bool = False
+    over_budget: bool = False
     provider_name: str = ""
     label: str = ""
 
@@ -79,9 +80,10 @@ class Row(NamedTuple):
     def name_in_full(self) -> str:
         return f"{self.slug}:{self.name}"
 
-    def skipped(self, reason: str, *, expected: bool = False) -> Skipped:
+    def skipped(self, reason: str, **why: bool) -> Skipped:
         """Return this model as one that is not asked."""
-        return Skipped(self.name_in_full, reason, expected, self.provider_name, self.label or self.name)
+        label = self.label or self.name
+        return Skipped(self.name_in_full, reason, provider_name=self.provider_name, label=label, **why)
 
     @property
     def recovers_at(self) -> datetime | None:
@@ -168,6 +170,8 @@ class Route:
 
     candidates: list[Candidate]
     skipped: list[Skipped]
+    # Who would have been the first, if only there were more money.
+    too_dear: Skipped | None = None
 
     def why_not(self, name: str) -> str:
         """Return why the model `name` is not asked, or ""."""
@@ -180,18 +184,25 @@ def route(
     only: bool = False,
     user_id: int | None = None,
     prompt_characters: int = 0,
+    max_tokens: int | None = None,
     needs_vision: bool = False,
 ) -> Route:
     """Return who is asked: the preferred `provider:model` first, then by priority; `only`: nobody else.
 
     Where every provider that could be asked is paused, the one nearest to its recovery is.
     """
-    asked = _Question(preferred, only, prompt_characters, needs_vision, _find_priced(user_id), timezone.now())
     rows = sorted(_rows(), key=lambda row: row.name_in_full != preferred)
-    candidates, skipped, paused = [], [], []
+    now = timezone.now()
+    purse = _find_purse(user_id, rows, now)
+    asked = _Question(preferred, only, prompt_characters, max_tokens, needs_vision, purse, now)
+    candidates: list[Candidate] = []
+    skipped: list[Skipped] = []
+    paused: list[Row] = []
+    too_dear = None
     for row in rows:
         if obstacle := _find_obstacle(row, asked):
             skipped.append(obstacle)
+            too_dear = too_dear or (obstacle if obstacle.over_budget and not candidates else None)
         elif pause := _find_pause(row, asked.now):
             skipped.append(row.skipped(pause))
             paused.append(row)
@@ -202,7 +213,7 @@ def route(
         skipped = [entry for entry in skipped if entry.name != nearest.name_in_full]
         reason = "paused, but nobody else was wanted" if only else "paused, but the nearest to recovery of all"
         candidates = [Candidate(nearest, reason, early=True)]
-    return Route(candidates, skipped)
+    return Route(candidates, skipped, too_dear)
 
 
 def next_candidates(left: Iterable[Candidate], failed: Candidate, ending: Ending) -> list[Candidate]:
@@ -246,18 +257,27 @@ def _rows() -> list[Row]:
 
 
 class _Question(NamedTuple):
-    """What is asked of the route. `priced`: the models with a known price, where a budget applies, else None."""
+    """What is asked of the route."""
 
     preferred: str
     only: bool
     prompt_characters: int
+    max_tokens: int | None
     needs_vision: bool
-    priced: set[int] | None
+    purse: _Purse | None
     now: datetime
 
 
-def _find_priced(user_id: int | None) -> set[int] | None:
-    return costs.find_priced_models() if budgets.has_budgets(user_id) else None
+class _Purse(NamedTuple):
+    """The budgets that apply, as they stand, and the prices of all models."""
+
+    standings: list[budgets.Standing]
+    prices: dict[int, tuple[costs.Tier, ...]]
+
+
+def _find_purse(user_id: int | None, rows: list[Row], now: datetime) -> _Purse | None:
+    standings = budgets.list_uses(user_id, now=now)
+    return _Purse(standings, costs.find_prices([row.model_id for row in rows], now)) if standings else None
 
 
 def _find_obstacle(row: Row, asked: _Question) -> Skipped | None:
@@ -268,6 +288,8 @@ def _find_obstacle(row: Row, asked: _Question) -> Skipped | None:
         return row.skipped(missing, expected=True)
     if reason := _find_unfit(row, asked):
         return row.skipped(reason)
+    if asked.purse and (reason := _find_too_dear(row, asked, asked.purse)):
+        return row.skipped(reason, over_budget=True)
     return None
 
 
@@ -304,9 +326,23 @@ def _find_unfit(row: Row, asked: _Question) -> str:
     tokens = asked.prompt_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
     if row.context_window and tokens > row.context_window:
         return f"it takes {row.context_window} tokens, and this conversation has about {tokens:.0f}"
-    if asked.priced is not None and row.model_id not in asked.priced:
-        return "its price is unknown, and there is a budget"
     return ""
+
+
+def _find_too_dear(row: Row, asked: _Question, purse: _Purse) -> str:
+    """Return why no budget has room for the model; the ledger looks again, and holds the amount back."""
+    most = costs.worst_case(
+        asked.prompt_characters,
+        asked.prompt_characters,
+        costs.limit_answer(asked.max_tokens, row.max_output),
+        row.max_output,
+        row.context_window,
+        purse.prices.get(row.model_id, ()),
+    )
+    if most is None:
+        return "its price is unknown, and there is a budget"
+    refusal = budgets.find_refusal(purse.standings, most)
+    return refusal.sentence if refusal else ""
 
 
 def _find_pause(row: Row, now: datetime) -> str:

@@ -471,8 +471,11 @@ async def test_a_budget_that_is_used_up_refuses_with_what_is_left_and_when_it_re
     async with Socket("s") as socket:
         *_, error, complete = await socket.say("Hi", model="sim:sim-n5", onlyModel=True)
     assert complete["metadata"]["ending"] == "not_started"
-    assert error["error"].startswith("The answer could not be started: your budget of 0.01 USD a day has 0.01 USD left")
-    assert "It renews at 00:00 (UTC)" in error["error"]
+    assert error["error"] == (
+        "The answer could not be started: sim:sim-n5 cannot be asked: your budget of 0.01 USD a day has 0.01 USD left, "
+        "and this answer may cost up to 8.1921 USD, which is more than all of it: "
+        "a cheaper model or a shorter answer may do."
+    )
     assert await attempts(complete["replyId"]) == []
 
 
@@ -492,6 +495,37 @@ async def test_what_a_budget_does_not_allow_a_free_model_answers(site, add, prov
     ((name, reason),) = row.skipped
     assert name == f"dear:{GOOD}"
     assert reason.startswith("This site's budget of 0.01 USD a month")
+
+
+async def test_where_a_budget_chose_who_answers_the_reader_is_told(site, add, provider):
+    dear = await add("dear", GOOD)
+    await Price.objects.acreate(model=await dear.models.aget(), input=1, output=1000)
+    for model in [model async for model in provider.models.all()]:
+        await Price.objects.acreate(model=model, input=0, output=0)
+    await Budget.objects.acreate(scope="everyone", period="day", limit_usd=Decimal(10))
+    async with Socket("s") as socket:
+        assert notices(await socket.say("Hi")) == []
+        await BudgetUse.objects.aupdate(spent_usd=Decimal(5))
+        ((kind, reason, old, new),) = notices(await socket.say("Hi"))
+    assert (kind, old, new) == ("budget", f"dear:{GOOD}", "sim:sim-echo")
+    assert reason == (
+        f"dear:{GOOD}: your budget of 10.00 USD a day has 5.00 USD left, and this answer may cost up to 8.1921 USD. "
+        "It renews at 00:00 (UTC). sim:sim-echo answers."
+    )
+
+
+async def test_when_an_admin_has_paused_everybody_the_reader_is_told_so(site, provider):
+    await Provider.objects.aupdate(forced="open")
+    async with Socket("s") as socket:
+        *_, error, _ = await socket.say("Hi")
+    assert error["error"] == "The answer could not be started: Sim is paused by an admin."
+
+
+async def test_who_insists_on_a_model_at_its_limit_hears_when_to_ask_again(site, add):
+    await add("first", "sim-http429-retry7")
+    async with Socket("s") as socket:
+        *_, error, _ = await socket.say("Hi", model="first:sim-http429-retry7", onlyModel=True)
+    assert error["error"].endswith("for now. It may be asked again in 7 s.")
 
 
 async def test_the_warning_comes_at_eighty_percent(site, provider):

@@ -17,7 +17,7 @@ from providers import costs, prices
 from providers.config import DEFAULT_MAX_OUTPUT
 from providers.costs import Tier, charge, count, worst_case
 from providers.endings import Ending, Finish
-from providers.models import Attempt, CountSource, Model, Price, PriceSource, Provider
+from providers.models import Attempt, CountSource, Model, Price, Provider
 from providers.simulator.dialects import Anthropic, Google, Message, OpenAI, ask
 from providers.simulator.script import Spec, answer
 from providers.transcript import Transcript, Usage
@@ -522,14 +522,6 @@ def test_only_models_with_recent_attempts_are_learned_of():
 
 
 @pytest.mark.django_db
-def test_priced_models_are_those_whose_price_has_begun():
-    priced, future = make_model("priced"), make_model("future")
-    make_model("unpriced")
-    make_price(priced, NOW - timedelta(days=900), 1, source=PriceSource.CATALOGUE)
-    make_price(future, datetime(2100, 1, 1, tzinfo=UTC), 1)
-    assert costs.find_priced_models() == {priced.pk}
-
-
 # --- the page that tells all this ---
 
 
@@ -544,3 +536,10 @@ def test_the_page_about_money_names_every_source_and_every_number():
     assert f"{costs.FRAME_TOKENS} more" in page
     assert f"else {DEFAULT_MAX_OUTPUT:,};" in page
     assert f"above {prices.MOST_USD:,}" in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "limit"), [(None, None, 8192), (None, 500, 500), (None, 128_000, 8192), (20_000, 128_000, 20_000)]
+)
+def test_where_a_budget_applies_an_answer_is_no_longer_than_what_is_held_back_for_it(asked, most, limit):
+    assert costs.limit_answer(asked, most) == limit
