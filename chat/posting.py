@@ -13,8 +13,8 @@ from chat import protocol
 from chat.history import Line, lines_of
 from chat.identity import Visitor
 from chat.models import Conversation, Message, Role, State
+from chat.plans import Plan, plan_for
 from chat.protocol import BadFrame
-from chat.replies import Plan, plan_for
 from chat.signals import reply_started
 
 TITLE_LENGTH = 60

@@ -6,30 +6,29 @@ import logging
 import time
 import uuid
 from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from chat.database import db
 from chat.failover import OverlapTrimmer, Tried, as_clause, list_tried, who_is_next
-from chat.history import Branch, Line, branch_before, lines_of, site_settings
-from chat.models import Conversation, Failover, Message, State
+from chat.history import Branch
+from chat.models import Failover, Message, State
+from chat.plans import Plan, find_continue_prompt, find_policy
 from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
 from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
-from providers.ledger import Account
 from providers.output import Reasoning, Text
-from providers.routing import Candidate, Route, route
+from providers.routing import Candidate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,28 +43,6 @@ _lookups = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lookup")
 # Why nobody can be asked: more than a few reasons nobody reads.
 MOST_REASONS = 3
 UNSTORABLE = "ending that the database refuses"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a reply needs to begin: what is said, on whose account, and who can be asked, in order."""
-
-    branch: Branch
-    route: Route
-    account: Account
-    requested_model: str
-    temperature: float | None = None
-    max_tokens: int | None = None
-
-    def describe_on(self, reply: Message) -> None:
-        """Write on the row who is asked first, for an answer that is interrupted, and who is not asked, and why."""
-        if self.route.candidates:
-            reply.provider, reply.model = self.route.candidates[0].provider, self.route.candidates[0].model
-        reply.skipped = self.skipped()
-
-    def skipped(self) -> list[list[str]]:
-        """Return who is not asked, and why, without those that were never set up to be."""
-        return [[skipped.name, skipped.reason] for skipped in self.route.skipped if not skipped.expected]
 
 
 class Slot:
@@ -416,130 +393,6 @@ def _log_failure(reply: Reply, candidate: Candidate, verdict: Verdict, finished:
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
-
-
-def plan_for(reply: Message, lines: Iterable[Line], username: str) -> Plan:
-    """Return the plan of a reply that is about to begin: its branch, and the providers as they are now."""
-    branch = branch_before(reply, lines)
-    owner_id = reply.conversation.owner_id
-    return Plan(
-        branch=branch,
-        route=route(
-            reply.requested_model,
-            only=reply.only_model,
-            user_id=owner_id,
-            prompt_characters=sum(map(len, branch.texts)),
-            max_tokens=reply.parameters.get("max_tokens"),
-        ),
-        account=Account(reply.id, reply.conversation_id, owner_id, username),
-        requested_model=reply.requested_model,
-        temperature=reply.parameters.get("temperature"),
-        max_tokens=reply.parameters.get("max_tokens"),
-    )
-
-
-def find_policy(conversation_id: uuid.UUID) -> str:
-    """Return what happens in this conversation when a provider fails in the middle of an answer."""
-    own = Conversation.objects.filter(pk=conversation_id).values_list("failover", flat=True).first()
-    return own or site_settings().failover
-
-
-def find_continue_prompt() -> str:
-    """Return what the next model is told after the text that it should continue."""
-    return site_settings().continue_prompt
-
-
-@transaction.atomic
-def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
-    """Move a queued reply to running and return its plan, or None while it is not its turn.
-
-    Raises Message.DoesNotExist where the reply is no longer ours, or gone.
-    """
-    mine = Message.objects.select_for_update(of=("self",)).select_related("conversation__owner")
-    reply = mine.get(pk=reply_id, epoch=epoch, state=State.QUEUED)
-    others = Message.objects.filter(conversation=reply.conversation_id).exclude(pk=reply_id)
-    earlier = Q(state=State.QUEUED, created_at__lt=reply.created_at)
-    if others.filter(earlier | Q(state=State.RUNNING)).exists():
-        return None
-    plan = plan_for(reply, lines_of(reply.conversation_id), reply.conversation.owner.username)
-    reply.state, reply.started_at = State.RUNNING, timezone.now()
-    plan.describe_on(reply)
-    reply.save(update_fields=["state", "started_at", "provider", "model", "skipped"])
-    return plan
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A running reply at one moment, taken on the loop's thread so that text and number belong together."""
-
-    id: uuid.UUID
-    epoch: int
-    last_seq: int
-    changed: bool
-    text: str = ""
-    reasoning: str = ""
-    notices: Sequence[dict[str, str | int]] = ()
-    chunks: int = 0
-    attempts: int = 0
-    first_token_ms: int | None = None
-
-
-def snapshot(reply: Reply) -> Snapshot:
-    """Return what a checkpoint writes of `reply`, with its text only where there is new text."""
-    if reply.last_seq == reply.saved_seq:
-        return Snapshot(reply.id, reply.epoch, reply.last_seq, changed=False)
-    return Snapshot(
-        reply.id,
-        reply.epoch,
-        reply.last_seq,
-        changed=True,
-        text="".join(reply.text),
-        reasoning="".join(reply.reasoning),
-        notices=tuple(reply.notices),
-        chunks=reply.chunks,
-        attempts=reply.attempts,
-        first_token_ms=reply.first_token_ms,
-    )
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What became of a checkpoint: the replies that are no longer ours, and those that somebody wants stopped."""
-
-    lost: set[uuid.UUID]
-    stop_requested: set[uuid.UUID]
-
-
-CHECKPOINT = f"""
-    UPDATE {Message._meta.db_table}
-    SET text = %s, reasoning = %s, notices = %s, last_seq = %s, chunks = %s, attempts = %s, first_token_ms = %s
-    WHERE id = %s AND epoch = %s AND state = '{State.RUNNING.value}'
-"""  # noqa: S608 (names from our own model)
-
-
-@transaction.atomic
-def checkpoint(snapshots: Sequence[Snapshot]) -> Checkpoint:
-    """Write what has changed of the unfinished replies, in one go, and read what others want of them."""
-    if changed := [_checkpoint_row(taken) for taken in snapshots if taken.changed]:
-        with connection.cursor() as cursor:
-            cursor.executemany(CHECKPOINT, changed)
-    rows = Message.objects.filter(pk__in=[taken.id for taken in snapshots]).exclude(state=State.ENDED)
-    seen = {pk: (epoch, stop) for pk, epoch, stop in rows.values_list("id", "epoch", "stop_requested")}
-    ours = {taken.id for taken in snapshots if taken.id in seen and seen[taken.id][0] == taken.epoch}
-    return Checkpoint(
-        lost={taken.id for taken in snapshots} - ours,
-        stop_requested={pk for pk in ours if seen[pk][1]},
-    )
-
-
-def _checkpoint_row(taken: Snapshot) -> tuple[Any, ...]:
-    def prepared(name: str, value: object) -> Any:
-        column: Any = Message._meta.get_field(name)
-        return column.get_db_prep_save(value, connection)
-
-    numbers = (taken.last_seq, taken.chunks, taken.attempts, taken.first_token_ms)
-    notices = prepared("notices", list(taken.notices))
-    return taken.text, taken.reasoning, notices, *numbers, prepared("id", taken.id), taken.epoch
 
 
 @transaction.atomic

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from chat import replicas, replies
+from chat import checkpoints, plans, replicas, replies
 from chat.database import aside, db
 from chat.identity import Visitor
 from chat.models import Message
@@ -182,10 +182,10 @@ class Runner:
             del self._begun[reply.id]
             self._advance()
 
-    async def _claim(self, reply: Reply) -> replies.Plan | None:
+    async def _claim(self, reply: Reply) -> plans.Plan | None:
         """Wait until nothing before the reply is unfinished, on any replica; None where it was stopped meanwhile."""
         while not reply.stop.reason:
-            if plan := await replies.patiently(replies.claim, reply.id, reply.epoch):
+            if plan := await replies.patiently(plans.claim, reply.id, reply.epoch):
                 return plan
             await asyncio.sleep(CLAIM_SECONDS)
         return None
@@ -221,8 +221,8 @@ class Runner:
         unfinished = [*self._begun.values(), *self._waiting]
         if not unfinished:
             return
-        taken = [replies.snapshot(reply) for reply in unfinished]
-        seen = await db(replies.checkpoint, taken)
+        taken = [checkpoints.snapshot(reply) for reply in unfinished]
+        seen = await db(checkpoints.checkpoint, taken)
         for snapshot in taken:
             reply = self.find(snapshot.id)
             if reply is None:

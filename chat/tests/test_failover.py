@@ -336,9 +336,9 @@ async def test_an_ending_that_the_database_refuses_does_not_keep_the_conversatio
 
 
 async def test_a_queued_reply_outlives_a_blink_of_the_database(site, add, monkeypatch):
-    from chat import replies
+    from chat import plans
 
-    claim, calls = replies.claim, []
+    claim, calls = plans.claim, []
 
     def blink(*args):
         calls.append(args)
@@ -346,7 +346,7 @@ async def test_a_queued_reply_outlives_a_blink_of_the_database(site, add, monkey
             raise OperationalError("away")
         return claim(*args)
 
-    monkeypatch.setattr(replies, "claim", blink)
+    monkeypatch.setattr(plans, "claim", blink)
     async with Socket("s") as socket:
         await socket.send(message="One", model="sim:sim-n5")
         await socket.send(message="Two", model="sim:sim-n5")
