@@ -22,6 +22,9 @@ from providers.endings import Ending
 from providers.models import Attempt, CountSource, Model, Price, PriceSource
 from providers.transcript import Usage
 
+# The columns of a price that are rates, in the order of a tier's fields.
+RATES = ("input", "cache_read", "cache_write", "output", "reasoning")
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -142,16 +145,13 @@ def read_history(model_ids: Iterable[int]) -> History:
 
 def _history(rows: QuerySet[Price]) -> History:
     moments: dict[int, dict[datetime, list[Tier]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows.order_by("model_id", "-valid_from", "above_tokens"):
-        moments[row.model_id][row.valid_from].append(_tier(row))
+    columns = ("model_id", "above_tokens", *RATES, "valid_from", "source")
+    ordered = rows.order_by("model_id", "-valid_from", "above_tokens").values_list(*columns)
+    for model_id, above, *rates, at, source in ordered:
+        moments[model_id][at].append(Tier(above, *rates, at, source))
     return History(
         {model_id: [(at, tuple(tiers)) for at, tiers in found.items()] for model_id, found in moments.items()}
     )
-
-
-def _tier(row: Price) -> Tier:
-    rates = (row.input, row.cache_read, row.cache_write, row.output, row.reasoning)
-    return Tier(row.above_tokens, *rates, valid_from=row.valid_from, source=row.source)
 
 
 def total_input(usage: Usage) -> int | None:
@@ -188,8 +188,7 @@ def _millionth(amount: Decimal) -> Decimal:
 
 
 def _applied(tier: Tier) -> dict[str, Any]:
-    names = ("input", "cache_read", "cache_write", "output", "reasoning")
-    applied: dict[str, Any] = {name: plain(rate) for name, rate in zip(names, tier.rates, strict=True)}
+    applied: dict[str, Any] = {name: plain(rate) for name, rate in zip(RATES, tier.rates, strict=True)}
     applied["above_tokens"] = tier.above_tokens
     if tier.valid_from:
         applied |= {"valid_from": tier.valid_from.isoformat(), "source": tier.source}

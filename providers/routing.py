@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import TextField
+from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -252,8 +253,13 @@ EMPTY = "{}"
 
 
 def _rows() -> list[Row]:
-    columns = [COLUMNS.get(name, f"provider__{name}") for name in Row._fields]
-    return [Row(*row) for row in Model.objects.values_list(*columns)]
+    return [Row(*row) for row in _query().all()]
+
+
+# Made once: that takes a third of the time of running it.
+@functools.cache
+def _query() -> QuerySet[Model, Any]:
+    return Model.objects.values_list(*(COLUMNS.get(name, f"provider__{name}") for name in Row._fields))
 
 
 class _Question(NamedTuple):
