@@ -147,8 +147,8 @@ def _history(rows: QuerySet[Price]) -> History:
     moments: dict[int, dict[datetime, list[Tier]]] = defaultdict(lambda: defaultdict(list))
     columns = ("model_id", "above_tokens", *RATES, "valid_from", "source")
     ordered = rows.order_by("model_id", "-valid_from", "above_tokens").values_list(*columns)
-    for model_id, above, *rates, at, source in ordered:
-        moments[model_id][at].append(Tier(above, *rates, at, source))
+    for model_id, above, fresh, read, write, output, reasoning, at, source in ordered:
+        moments[model_id][at].append(Tier(above, fresh, read, write, output, reasoning, at, source))
     return History(
         {model_id: [(at, tuple(tiers)) for at, tiers in found.items()] for model_id, found in moments.items()}
     )
