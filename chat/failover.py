@@ -32,7 +32,7 @@ def who_is_next(left: Sequence[Candidate], failed: Candidate, verdict: Verdict, 
 
 @dataclass(frozen=True)
 class Tried:
-    """A provider that was asked, or could not be, and what came of it."""
+    """A provider that was asked, or could not be, and what came of it. `wrote`: it has added to the answer."""
 
     candidate: Candidate
     ending: Ending | None

@@ -155,8 +155,9 @@ async def _ask(reply: Reply, log: StreamLog) -> Outcome:
         if refusal := await _open(reply, log, candidate, branch):
             reply.tried.append(Tried(candidate, None, refusal))
             continue
+        before = len(reply.text)
         verdict, finished = reply.outcome = await _attempt(reply, log, candidate, branch, last=not left)
-        reply.tried.append(Tried(candidate, verdict.ending, wrote=finished.evidence.has_text))
+        reply.tried.append(Tried(candidate, verdict.ending, wrote=len(reply.text) > before))
         best = _better(best, reply.outcome)
         left = who_is_next(left, candidate, verdict, finished.evidence)
         if left and reply.text and not await _may_continue(reply, log, left[0]):
