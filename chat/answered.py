@@ -6,7 +6,7 @@ What is not known is said to be unknown; what did not happen is said not to have
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from chat.models import Message
 from chat.money import describe_total, format_rate, format_usd
-from chat.turns import format_duration
+from chat.turns import Names, format_duration, name_model
 from providers.costs import total_input, usage_of
 from providers.endings import Ending
-from providers.models import Attempt, CountSource, PriceSource
+from providers.models import Attempt, CountSource, Model, PriceSource
 
 UNKNOWN = "unknown"
 
@@ -33,31 +33,59 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One attempt as its reader sees it."""
+    """One attempt as its reader sees it. `exact`: its `provider:model`, where the name is another."""
 
     name: str
+    exact: str
     failed: bool
     facts: list[Fact]
 
 
+class Unasked(NamedTuple):
+    """A model that was not asked, and why; `exact` as of an Entry."""
+
+    name: str
+    exact: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Story:
-    """The whole story of a reply. `unasked`: each with its reason."""
+    """The whole story of a reply."""
 
     entries: list[Entry]
-    unasked: list[Fact]
+    unasked: list[Unasked]
     total: str
     ended: str
 
 
 def make_story(reply: Message) -> Story:
-    """Return how `reply` was answered; one query."""
+    """Return how `reply` was answered; two queries."""
     attempts = list(Attempt.objects.filter(reply_id=reply.pk).order_by("number"))
+    asked = [f"{attempt.provider_slug}:{attempt.model_name}" for attempt in attempts]
+    names = find_names([*asked, *(name for name, _ in reply.skipped)])
     return Story(
-        entries=[_make_entry(attempt) for attempt in attempts],
-        unasked=[Fact(name, reason) for name, reason in reply.skipped],
+        entries=[_make_entry(attempt, names) for attempt in attempts],
+        unasked=[Unasked(*_name(name, names), reason) for name, reason in reply.skipped],
         total=_describe_all(attempts) if attempts else "",
         ended="" if not reply.ending else reply.error or Ending(reply.ending).sentence,
+    )
+
+
+def find_names(exact: Iterable[str]) -> Names:
+    """Return what people call the models `provider:model` and their providers; at most one query."""
+    wanted = [name.partition(":") for name in set(exact)]
+    if not wanted:
+        return Names()
+    models = Model.objects.filter(
+        provider__slug__in={slug for slug, _, _ in wanted}, name__in={model for _, _, model in wanted}
+    )
+    rows = list(models.values_list("provider__slug", "provider__name", "name", "label"))
+    return Names(
+        providers={slug: provider_name for slug, provider_name, _, _ in rows},
+        models={
+            f"{slug}:{name}": name_model(provider_name, label or name) for slug, provider_name, name, label in rows
+        },
     )
 
 
@@ -72,7 +100,14 @@ def total_of(conversation_id: uuid.UUID) -> str:
     return describe_total(sums["cost"], estimated=sums["estimated"] > 0, unknown=sums["unknown"])
 
 
-def _make_entry(attempt: Attempt) -> Entry:
+def _name(exact: str, names: Names) -> tuple[str, str]:
+    """Return a model's name and, where that is another, what it is called exactly."""
+    provider, _, model = exact.partition(":")
+    name = names.of_model(provider, model)
+    return name, "" if name == exact else exact
+
+
+def _make_entry(attempt: Attempt, names: Names) -> Entry:
     failed = bool(attempt.ending) and Ending(attempt.ending).failed
     facts = [
         Fact("Why it was asked", attempt.reason or UNKNOWN),
@@ -82,7 +117,7 @@ def _make_entry(attempt: Attempt) -> Entry:
         *_list_times(attempt),
         *(_list_money(attempt) if attempt.ending else []),
     ]
-    return Entry(f"{attempt.provider_slug}:{attempt.model_name}", failed, facts)
+    return Entry(*_name(f"{attempt.provider_slug}:{attempt.model_name}", names), failed, facts)
 
 
 def _describe_ending(attempt: Attempt) -> str:

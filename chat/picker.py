@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.utils import timezone
-from django.utils.text import Truncator, get_text_list
+from django.utils.text import get_text_list
 
 from chat.money import format_rate
+from chat.turns import name_model
 from providers.costs import Tier, find_prices
 from providers.local_model import SLUG
 from providers.models import Provider
 from providers.routing import Candidate, Route, Skipped, route
 from providers.secrets import has_key
 
-# A list of choices has one line for each; the whole reason stands in its title.
-REASON_CHARACTERS = 90
+# What a pause is read for is its end, to the minute.
+PAUSE = re.compile(r"[^.:]* until (?:\d{4}-\d\d-\d\d )?\d\d:\d\d")
+# How a reason begins that holds for all models of a provider.
+OF_PROVIDER = ("{}: ", "{} is ", "{} has ", "the stored key of {} ")
 # The empty page names no more than this.
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Option:
-    """A model in the picker: `provider:model`, its label, and its price or why it cannot be picked."""
+    """A model in the picker: `provider:model`, its label, its name elsewhere, and its price or why it cannot be picked.
+
+    The note is empty where its provider's says it all; `reason` is the whole reason.
+    """
 
     value: str
     label: str
+    name: str
     note: str
     reason: str = ""
 
@@ -37,11 +45,12 @@ class Option:
 
 @dataclass(frozen=True)
 class ProviderGroup:
-    """A provider's models in the picker."""
+    """A provider's models in the picker; `note`: why those of them cannot be picked that have no note of their own."""
 
     slug: str
     name: str
-    options: list[Option]
+    note: str = ""
+    options: list[Option] = field(default_factory=list)
 
 
 def list_providers(user_id: int | None) -> list[ProviderGroup]:
@@ -51,25 +60,27 @@ def list_providers(user_id: int | None) -> list[ProviderGroup]:
     """
     found = route(user_id=user_id)
     prices = find_prices([candidate.model_id for candidate in found.candidates], timezone.now())
-    groups: dict[str, ProviderGroup] = {}
+    set_up = _find_set_up(found)
+    notes = {_slug_of(skipped): _shorten(skipped) for skipped in set_up if _is_of_provider(skipped)}
+    names = {candidate.provider: candidate.provider_name for candidate in found.candidates}
+    names |= {_slug_of(skipped): skipped.provider_name for skipped in set_up}
+    groups = {slug: ProviderGroup(slug, name, notes.get(slug, "")) for slug, name in names.items()}
     for candidate in found.candidates:
-        group = groups.setdefault(candidate.provider, ProviderGroup(candidate.provider, candidate.provider_name, []))
-        group.options.append(_make_option(candidate, prices.get(candidate.model_id, ())))
-    for skipped in _find_set_up(found):
-        slug = _slug_of(skipped)
-        group = groups.setdefault(slug, ProviderGroup(slug, skipped.provider_name, []))
-        group.options.append(Option(skipped.name, skipped.label, _shorten(skipped), skipped.reason))
+        groups[candidate.provider].options.append(_make_option(candidate, prices.get(candidate.model_id, ())))
+    for skipped in set_up:
+        groups[_slug_of(skipped)].options.append(_make_unavailable(skipped))
     return list(groups.values())
 
 
 def list_unavailable(groups: Sequence[ProviderGroup]) -> list[str]:
-    """Return every model that cannot be picked, with its reason: the keyboard never reaches a disabled choice."""
-    return [
-        f"{group.name} {option.label}: {option.note}"
-        for group in groups
-        for option in group.options
-        if not option.available
-    ]
+    """Return who cannot be picked, with the reason: the keyboard never reaches a disabled choice."""
+    unavailable = []
+    for group in groups:
+        if group.note:
+            unavailable.append(f"{group.name}: {group.note}")
+        noted = [option for option in group.options if option.note and not option.available]
+        unavailable += [f"{option.name}: {option.note}" for option in noted]
+    return unavailable
 
 
 def introduce(groups: Sequence[ProviderGroup]) -> list[str]:
@@ -102,7 +113,14 @@ def describe_price(tiers: Sequence[Tier]) -> str:
 
 def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
     paused = "paused, but the nearest to recovery, " if candidate.early else ""
-    return Option(str(candidate), candidate.label, paused + describe_price(tiers))
+    name = name_model(candidate.provider_name, candidate.label)
+    return Option(str(candidate), candidate.label, name, paused + describe_price(tiers))
+
+
+def _make_unavailable(skipped: Skipped) -> Option:
+    note = "" if _is_of_provider(skipped) else _shorten(skipped)
+    name = name_model(skipped.provider_name, skipped.label)
+    return Option(skipped.name, skipped.label, name, note, skipped.reason)
 
 
 def _find_set_up(found: Route) -> list[Skipped]:
@@ -118,12 +136,18 @@ def _slug_of(skipped: Skipped) -> str:
     return skipped.name.partition(":")[0]
 
 
+def _is_of_provider(skipped: Skipped) -> bool:
+    return any(skipped.reason.startswith(words.format(skipped.provider_name)) for words in OF_PROVIDER)
+
+
 def _shorten(skipped: Skipped) -> str:
-    """Return the reason as it reads behind the model's name, under its provider's."""
-    reason = skipped.reason.removeprefix(f"{skipped.provider_name}: ").removeprefix("it is ")
-    if not reason.startswith(skipped.provider_name):
-        reason = reason[:1].lower() + reason[1:]
-    return Truncator(reason.rstrip(".")).chars(REASON_CHARACTERS)
+    """Return the reason as it reads behind a name, without what led to it."""
+    reason = skipped.reason
+    for words in ("{}: ", "{} ", "it ", "is "):
+        reason = reason.removeprefix(words.format(skipped.provider_name))
+    pause = PAUSE.match(reason)
+    first = pause[0] if pause else reason.partition(". ")[0].rstrip(".")
+    return first[:1].lower() + first[1:]
 
 
 def _list_names(groups: Sequence[ProviderGroup]) -> str:

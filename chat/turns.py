@@ -6,7 +6,7 @@ Pure: works on rows that have been fetched. static/js/facts.js says the same wor
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,28 @@ from providers.endings import Ending
 # In place of the id that a reply will have: static/js/thread.js puts it into the address.
 NO_ID = uuid.UUID(int=0)
 # What stands under an answer that is not there yet.
-WAITING = {State.QUEUED.value: "Waiting for its turn", State.RUNNING.value: "Writing"}
+WAITING_FOR_TURN = "Waiting for its turn"
+WRITING = "Writing"
+
+
+@dataclass(frozen=True)
+class Names:
+    """As people read them: providers by slug, models by `provider:model`. What is in neither goes by its own name."""
+
+    providers: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def of_provider(self, slug: str) -> str:
+        return self.providers.get(slug, slug)
+
+    def of_model(self, provider: str, model: str) -> str:
+        exact = f"{provider}:{model}"
+        return self.models.get(exact, exact)
+
+
+def name_model(provider_name: str, label: str) -> str:
+    """Return what people call a model outside its provider's list: `OpenAI GPT-4`, but not `Claude Claude 3`."""
+    return label if label.lower().startswith(provider_name.lower()) else f"{provider_name} {label}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +105,7 @@ def find_branch(messages: Iterable[Message], leaf_id: uuid.UUID | None) -> list[
     return branch[::-1]
 
 
-def make_turn(message: Message) -> Turn:
+def make_turn(message: Message, names: Names) -> Turn:
     """Return `message` as the page shows it."""
     return Turn(
         id=message.pk,
@@ -97,9 +118,20 @@ def make_turn(message: Message) -> Turn:
         reasoning=message.reasoning,
         parts=split_at_notices(message.text, message.notices),
         badge=describe_ending(message.ending, message.error),
-        facts=list_facts(message) if message.ending else [],
-        waiting=WAITING.get(message.state, ""),
+        facts=list_facts(message, names) if message.ending else [],
+        waiting=describe_waiting(message, names),
     )
+
+
+def describe_waiting(message: Message, names: Names) -> str:
+    """Return what a reply waits for before it has text, or ""."""
+    if message.state == State.QUEUED:
+        return WAITING_FOR_TURN
+    if message.state != State.RUNNING:
+        return ""
+    if message.text:
+        return WRITING
+    return f"Waiting for {names.of_provider(message.provider)}" if message.provider else "Waiting for an answer"
 
 
 def split_at_notices(text: str, notices: list[dict[str, Any]]) -> list[Part]:
@@ -119,9 +151,9 @@ def describe_ending(ending: str, error: str) -> str:
     return error or Ending(ending).sentence
 
 
-def list_facts(reply: Message) -> list[str]:
+def list_facts(reply: Message, names: Names) -> list[str]:
     """Return what is known about how a reply was made; what is unknown is left out."""
-    facts = [f"{reply.provider}:{reply.model}"] if reply.model else []
+    facts = [names.of_model(reply.provider, reply.model)] if reply.model else []
     if reply.duration_ms is not None:
         facts.append(format_duration(reply.duration_ms))
     if reply.first_token_ms is not None:

@@ -11,5 +11,6 @@ urlpatterns = [
     path("", views.new_conversation, name="new"),
     path("c/<uuid:conversation_id>/", views.conversation, name="conversation"),
     path("c/<uuid:conversation_id>/total", views.conversation_total, name="total"),
+    path("c/<uuid:conversation_id>/failover", views.choose_failover, name="failover"),
     path("replies/<uuid:reply_id>/attempts", views.attempts, name="attempts"),
 ]

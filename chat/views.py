@@ -6,21 +6,28 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from chat.answered import make_story, total_of
+from chat.answered import find_names, make_story, total_of
+from chat.history import site_settings
 from chat.identity import find_user
-from chat.models import Conversation, Message, Role
+from chat.models import Conversation, Failover, Message, Role
 from chat.picker import introduce, list_providers, list_unavailable
 from chat.turns import Notice, Turn, find_branch, make_turn
 from providers.endings import Ending
 
 # Conversations beside the page.
 LIST_LENGTH = 100
+# What a reader can choose for a conversation, in the reader's words.
+FAILOVERS = {
+    Failover.CONTINUE: "another continues",
+    Failover.ASK: "ask me",
+    Failover.OFF: "leave it",
+}
 EXAMPLES = [
     "Explain in three sentences why the sky is blue",
     "Write a friendly reminder to water the plants",
@@ -43,7 +50,20 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
     user = _get_user(request)
     found = get_object_or_404(Conversation.objects.filter(owner=user), pk=conversation_id)
     branch = find_branch(found.messages.all(), found.current_leaf_id)
-    return _render(request, user, found, [make_turn(message) for message in branch])
+    names = find_names(f"{message.provider}:{message.model}" for message in branch if message.model)
+    return _render(request, user, found, [make_turn(message, names) for message in branch])
+
+
+@require_POST
+def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
+    """Store what happens in this conversation when a provider fails in mid-answer; "" leaves it to the site."""
+    owned = Conversation.objects.filter(owner=_get_user(request))
+    found = get_object_or_404(owned.only("pk"), pk=conversation_id)
+    choice = request.POST.get("failover", "")
+    if choice not in ("", *FAILOVERS):
+        return HttpResponseBadRequest("There is no such choice.")
+    owned.filter(pk=found.pk).update(failover=choice)
+    return redirect("chat:conversation", found.pk)
 
 
 @require_safe
@@ -84,6 +104,7 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),
         "blank_notice": Notice("ask"),
+        "failovers": _list_failovers(),
         "providers": providers,
         "unavailable": list_unavailable(providers),
         "total": total_of(shown.pk) if turns else "",
@@ -93,6 +114,12 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "message_length": settings.CHAT_MESSAGE_LENGTH,
     }
     return render(request, "chat/page.html", context)
+
+
+def _list_failovers() -> dict[str, str]:
+    """Return what can be chosen, each with its words; "" is what the site does."""
+    usual = FAILOVERS[Failover(site_settings().failover)]
+    return {"": f"{usual} (default)", **{choice.value: words for choice, words in FAILOVERS.items()}}
 
 
 def list_conversations(user: User | None) -> list[Conversation]:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from chat.models import Conversation, Message
 from chat.money import describe_cost, describe_total, format_rate, format_usd
-from providers.models import Attempt
+from providers.models import Attempt, Model
+from sasha.testing import make_provider
 
 PRICE = {
     "input": "2.5",
@@ -146,6 +147,22 @@ def test_each_attempt_is_told_from_why_to_how_much(reply, as_alice):
     assert html.index("1. claude:opus") < html.index("2. openai:gpt")
     assert "<b>now" not in html
     assert total(as_alice, reply) == "2 attempts, tokens in: 1,012, tokens out: 34, cost: $0.0016"
+
+
+def test_models_go_by_the_names_that_people_know_and_keep_the_exact_ones_in_small_print(reply, as_alice):
+    make_provider("http://127.0.0.1:1", "gpt", slug="openai", name="OpenAI")
+    make_provider("http://127.0.0.1:1", "pro", slug="gemini", name="Gemini")
+    Model.objects.filter(name="gpt").update(label="GPT-4 <b>")
+    Model.objects.filter(name="pro").update(label="Gemini Pro")
+    attempt(reply, 1, **WHOLE)
+    attempt(reply, 2, **WHOLE | {"model_name": "gone"})
+    html = as_alice.get(f"/replies/{reply.pk}/attempts").text
+    headings = re.findall(r"<h3>(\d.*?)</h3>|<dt>(Gemini.*?)</dt>", html)
+    assert [unescape(re.sub("<.?small[^>]*>", "|", "".join(heading))) for heading in headings] == [
+        "1. OpenAI GPT-4 <b> |openai:gpt|",
+        "2. openai:gone",
+        "Gemini Pro |gemini:pro|",
+    ]
 
 
 def test_what_nobody_measured_is_unknown_and_not_nothing(reply, as_alice):

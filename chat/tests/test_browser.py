@@ -561,9 +561,9 @@ async def test_how_an_answer_was_made_opens_by_keyboard(page, add):
     story = page.locator("[data-story]")
     await expect(story.locator("[data-attempt]")).to_have_count(2)
     first, second = await story.locator("[data-attempt]").all_inner_texts()
-    assert "1. first:sim-http500" in first
+    assert "1. First sim-http500 first:sim-http500" in first
     assert "HTTP 500" in first
-    assert f"2. second:{GOOD}" in second
+    assert f"2. Second {GOOD} second:{GOOD}" in second
     assert "The answer is whole." in second
     await summary.press("Enter")
     await expect(story).to_be_hidden()
@@ -614,9 +614,9 @@ async def test_a_model_that_is_paused_cannot_be_chosen_and_says_why(page, add):
     await page.reload()
     option = page.locator("[data-model] option[value='ill:m']")
     await expect(option).to_be_disabled()
-    await expect(option).to_contain_text("m · paused until ")
+    await expect(page.locator("optgroup[label^='Ill · paused until ']")).to_have_count(1)
     described = await page.locator("[data-model]").get_attribute("aria-describedby")
-    await expect(page.locator(f"#{described}")).to_contain_text("Ill m: paused until ")
+    await expect(page.locator(f"#{described}")).to_contain_text("Ill: paused until ")
 
 
 async def test_the_choice_of_models_follows_what_happens(page, add):
@@ -632,6 +632,48 @@ async def test_the_choice_of_models_follows_what_happens(page, add):
     await Provider.objects.filter(slug="first").aupdate(breaker="closed", open_until=None)
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await expect(option).to_be_enabled()
+
+
+async def test_what_follows_a_break_is_chosen_for_a_conversation_and_kept(page, add):
+    await add("first", CUT)
+    await add("second", GOOD, 20)
+    choice = page.get_by_label("If it breaks off")
+    await expect(choice).to_be_disabled()
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    async with page.expect_response("**/failover"):
+        await choice.select_option(label="leave it")
+    await page.reload()
+    await expect(choice).to_have_value("off")
+    await page.select_option("[data-model]", "")
+    await say(page, "Again")
+    await until_ended(page, 2)
+    row = await stored(page)
+    assert (row.ending, row.attempts, row.text) == ("cut", 1, "word0 word1 word2 ")
+    # What the server has not taken is not shown as chosen.
+    await page.route("**/failover", lambda route: route.abort("connectionrefused"))
+    await choice.select_option("ask")
+    await expect(page.locator("[data-status]")).to_contain_text("Your choice could not be stored.")
+    await expect(choice).to_have_value("off")
+
+
+async def test_before_the_first_word_the_page_says_whom_it_waits_for(page, add):
+    await add("first", "sim-stall-at0", name="Sim A")
+    await page.reload()
+    await say(page, "Hello")
+    wait = replies(page, "running").locator("[data-wait]")
+    await expect(wait).to_have_text("Waiting for Sim A")
+    await expect(page.locator("[role=status]")).to_have_text("Waiting for Sim A.")
+    await page.reload()
+    await expect(wait).to_have_text("Waiting for Sim A")
+    await page.click("[data-stop]")
+    await until_ended(page)
+    await page.select_option("[data-model]", f"sim:{LONG}")
+    await say(page, "More")
+    await until_text(page, "word3 ")
+    await expect(wait).to_have_text("Writing")
+    await page.click("[data-stop]")
+    await until_ended(page, 2)
 
 
 async def test_the_conversations_total_grows_with_its_answers(page, server):

@@ -13,8 +13,9 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from chat.identity import GUEST_COOKIE, SALT
-from chat.models import Conversation, Message, Role, State
+from chat.models import Conversation, Message, Role, SiteSettings, State
 from providers.endings import Ending
+from providers.models import Model
 from sasha.testing import make_provider
 
 pytestmark = pytest.mark.django_db
@@ -143,8 +144,9 @@ def test_the_list_has_the_last_used_first_and_one_query(alice, as_alice, django_
         reply = say(conversation, "Answer", say(conversation, "Question"), ending="complete")
         say(conversation, "Thanks", reply)
     make_provider("http://127.0.0.1:1", "a", "b", priority=2)
-    # session, user, conversation, its messages, the list, budgets, the models, their prices, the total
-    with django_assert_num_queries(9):
+    # session, user, conversation, its messages, the list, budgets, the models, their prices, the total, the site's
+    # settings
+    with django_assert_num_queries(10):
         html = get(as_alice, conversations[3])[1]
     titles = re.findall(r"Number \d+(?=</a>)", html)
     assert titles == [f"Number {n}" for n in reversed(range(12))]
@@ -235,7 +237,35 @@ def test_an_unfinished_reply_shows_what_there_is(alice, as_alice):
         (str(second.pk), "queued", "0"),
     ]
     assert page.texts == ["One", "So far", "Two", ""]
-    assert "Waiting for its turn" in html
+    assert re.findall(r"data-wait>([^<]*)<", html)[:2] == ["Writing", "Waiting for its turn"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "text", "words"),
+    [
+        ("sim", "", "Waiting for Simon &amp; Co"),
+        ("gone", "", "Waiting for gone"),
+        ("", "", "Waiting for an answer"),
+        ("sim", "So", "Writing"),
+    ],
+)
+def test_before_its_first_word_an_answer_says_whom_it_waits_for(alice, as_alice, provider, text, words):
+    make_provider("http://127.0.0.1:1", "m", name="Simon & Co")
+    conversation = make_conversation(alice)
+    question = say(conversation, "Question")
+    say(conversation, text, question, state=State.RUNNING, provider=provider, model=provider and "m")
+    assert re.findall(r"data-wait>([^<]*)<", get(as_alice, conversation)[1])[0] == words
+
+
+def test_an_answer_names_its_model_as_people_do(alice, as_alice):
+    make_provider("http://127.0.0.1:1", "m", "plain", name="Simon")
+    Model.objects.filter(name="m").update(label="The Model")
+    conversation = make_conversation(alice)
+    reply = say(conversation, "One", say(conversation, "Question"), ending="complete", provider="sim", model="m")
+    reply = say(conversation, "Two", reply, ending="complete", provider="sim", model="plain")
+    say(conversation, "Three", reply, ending="complete", provider="sim", model="gone")
+    facts = re.findall(r"<li>([^<]+)</li>", get(as_alice, conversation)[1])
+    assert facts == ["Simon The Model", "Simon plain", "sim:gone"]
 
 
 def test_notices_stand_where_they_happened(alice, as_alice):
@@ -267,3 +297,78 @@ def test_pages_are_not_kept_by_caches_and_take_no_post(client):
     response = client.get("/")
     assert {"no-store", "private"} <= set(response["Cache-Control"].split(", "))
     assert client.post("/").status_code == 405
+
+
+def test_every_page_has_an_icon_and_nothing_asks_for_another(client):
+    for path in ("/", "/missing"):
+        icons = [attributes for _, attributes in Page(client.get(path).text).tags if attributes.get("rel") == "icon"]
+        assert [(icon["type"], icon["href"].endswith(".svg")) for icon in icons] == [("image/svg+xml", True)]
+
+
+# --- What happens when a provider fails in mid-answer -----------------------------------------------------------------
+
+
+def choose(client: Client, conversation_id: uuid.UUID, choice: str) -> int:
+    return client.post(reverse("chat:failover", args=[conversation_id]), {"failover": choice}).status_code
+
+
+def chosen(client: Client, conversation: Conversation) -> list[str]:
+    html = re.search(r"<select name=\"failover\".*?</select>", get(client, conversation)[1], re.DOTALL)[0]
+    return re.findall(r'<option value="(\w*)" selected>', html)
+
+
+@pytest.mark.parametrize("choice", ["continue", "ask", "off", ""])
+def test_a_conversation_keeps_its_own_choice_of_what_follows_a_break(alice, as_alice, choice):
+    conversation = make_conversation(alice, failover="off" if choice != "off" else "ask")
+    before = conversation.updated_at
+    assert choose(as_alice, conversation.pk, choice) == 302
+    conversation.refresh_from_db()
+    assert conversation.failover == choice
+    # Nothing was said in it.
+    assert conversation.updated_at == before
+    assert chosen(as_alice, conversation) == [choice]
+
+
+def test_who_leaves_it_to_the_site_reads_what_that_means(alice, as_alice):
+    conversation = make_conversation(alice)
+    assert '<option value="" selected>another continues (default)</option>' in get(as_alice, conversation)[1]
+    SiteSettings.objects.create(failover="ask")
+    assert '<option value="" selected>ask me (default)</option>' in get(as_alice, conversation)[1]
+
+
+def test_a_choice_that_is_none_changes_nothing(alice, as_alice):
+    conversation = make_conversation(alice, failover="ask")
+    assert choose(as_alice, conversation.pk, "sometimes") == 400
+    assert as_alice.get(reverse("chat:failover", args=[conversation.pk])).status_code == 405
+    conversation.refresh_from_db()
+    assert conversation.failover == "ask"
+
+
+@pytest.mark.parametrize("who", ["bob", "guest", "nobody"])
+def test_nobody_chooses_for_somebody_else(alice, client, who):
+    conversation = make_conversation(alice)
+    if who == "bob":
+        client.force_login(User.objects.create_user("bob"))
+    if who == "guest":
+        client.cookies[GUEST_COOKIE] = signing.dumps("token", salt=SALT)
+    assert choose(client, conversation.pk, "off") == choose(client, uuid.uuid4(), "off") == 404
+    conversation.refresh_from_db()
+    assert conversation.failover == ""
+
+
+def test_another_site_cannot_choose_for_the_reader(alice):
+    conversation = make_conversation(alice)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert choose(client, conversation.pk, "off") == 403
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', get(client, conversation)[1])[1]
+    form = {"failover": "off", "csrfmiddlewaretoken": token}
+    assert client.post(reverse("chat:failover", args=[conversation.pk]), form).status_code == 302
+
+
+def test_before_the_first_message_there_is_nothing_to_keep_a_choice_in(alice, as_alice):
+    assert "disabled" in get(as_alice)[0].all("data-failover")[0]
+    assert get(as_alice)[0].all("data-failover-label")[0]["title"]
+    shown = get(as_alice, make_conversation(alice))[0]
+    assert "disabled" not in shown.all("data-failover")[0]
+    assert "title" not in shown.all("data-failover-label")[0]

@@ -10,6 +10,7 @@ export class Announcer {
   #whole;
   #reminder = 0;
   #cleaner = 0;
+  #writing = false;
 
   constructor(status, whole) {
     this.#status = status;
@@ -20,12 +21,25 @@ export class Announcer {
     this.#status.textContent = sentence;
   }
 
-  begin() {
+  // A reply has begun; `sentence` says what it waits for.
+  begin(sentence) {
+    this.#writing = false;
+    this.#announce(sentence, "Still waiting");
+  }
+
+  // There is text of it.
+  write() {
+    if (this.#writing) return;
+    this.#writing = true;
+    this.#announce("The answer is being written.", "Still writing");
+  }
+
+  #announce(sentence, reminder) {
     clearInterval(this.#reminder);
-    this.say("The answer is being written.");
+    this.say(sentence);
     this.#reminder = setInterval(() => {
-      const same = this.#status.textContent === "Still writing.";
-      this.say(same ? "Still writing…" : "Still writing.");
+      const same = this.#status.textContent === `${reminder}.`;
+      this.say(same ? `${reminder}…` : `${reminder}.`);
     }, REMIND_EVERY_MS);
   }
 

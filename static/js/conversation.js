@@ -1,6 +1,7 @@
 // What each frame of the server does to this page: one table. The rules of numbering are in replies.js.
 
 import { fetchMessages } from "./catchup.js";
+import { nameProvider } from "./names.js";
 
 export class Conversation {
   // Reply → the sentence of its `error`, which comes before its `complete`.
@@ -11,7 +12,7 @@ export class Conversation {
     posted: (frame) => this.#posted(frame),
     started: (frame) => this.#started(frame),
     queued: (frame) => this.page.thread.wait(frame.replyId, frame.position),
-    chunk: (frame) => this.#take(frame, frame.from, frame.to, () => this.page.thread.addText(frame.replyId, frame.content)),
+    chunk: (frame) => this.#take(frame, frame.from, frame.to, () => this.#text(frame)),
     reasoning: (frame) =>
       this.#take(frame, frame.from, frame.to, () => this.page.thread.addReasoning(frame.replyId, frame.content)),
     notice: (frame) => this.#take(frame, frame.seq, frame.seq, () => this.#notice(frame)),
@@ -100,8 +101,9 @@ export class Conversation {
     const continues = isOurs && outbox.frame(frame.clientId).type === "continue";
     if (frame.userMessageId) thread.confirmQuestion(frame.clientId, frame.userMessageId);
     outbox.remove(frame.clientId);
-    thread.addReply(frame.replyId, frame.userMessageId, continues);
-    if (!replies.knows(frame.replyId) && !replies.current) announcer.begin();
+    const waiting = frame.provider ? `Waiting for ${nameProvider(frame.provider)}` : "Waiting for an answer";
+    thread.addReply(frame.replyId, { questionId: frame.userMessageId, continues, waiting });
+    if (!replies.knows(frame.replyId) && !replies.current) announcer.begin(`${waiting}.`);
     replies.track(frame.replyId);
     this.#changed();
     if (!this.isStored) this.#stored();
@@ -113,6 +115,7 @@ export class Conversation {
     this.isStored = true;
     history.replaceState(history.state, "", this.url);
     this.page.composer.useDraftOf(this.session);
+    this.page.failover.enable();
   }
 
   #take(frame, from, to, show) {
@@ -121,6 +124,11 @@ export class Conversation {
     if (verdict === "gap") this.#attach(frame.replyId);
     if (verdict === "restart") thread.restart(frame.replyId);
     if (verdict === "restart" || verdict === "append") show();
+  }
+
+  #text({ replyId, content }) {
+    this.page.thread.addText(replyId, content);
+    if (replyId === this.page.replies.current) this.page.announcer.write();
   }
 
   #attach(replyId) {
@@ -142,7 +150,7 @@ export class Conversation {
     if (this.#stopping === replyId) this.#stopping = null;
     thread.end(replyId, metadata, badge, (text) => {
       announcer.end(text, badge);
-      if (replies.current) announcer.begin();
+      if (replies.current) announcer.begin("Waiting for the next answer.");
     });
     this.#changed();
     this.page.showTotal();

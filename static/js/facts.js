@@ -1,8 +1,10 @@
 // What stands under an answer that has just ended, in the words of chat/turns.py.
 
+import { nameModel } from "./names.js";
+
 export function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUsd, costSource, attempts }) {
   const facts = [];
-  if (model) facts.push(`${provider}:${model}`);
+  if (model) facts.push(nameModel(provider, model));
   if (duration !== undefined) facts.push(formatDuration(duration));
   if (firstTokenMs !== undefined) facts.push(`first token ${formatDuration(firstTokenMs)}`);
   if (usage.inputTokens !== undefined) {

@@ -5,6 +5,7 @@ import { showStories } from "./answered.js";
 import { fetchElements, fetchText } from "./catchup.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { FailoverChoice } from "./failover.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
@@ -54,7 +55,8 @@ const connection = new Connection(session, {
   frame: (frame) => conversation.receive(frame),
   lost: (final) => conversation.lost(final),
 });
-const page = { announcer, composer, connection, follower, outbox, replies, rename, refreshModels, showTotal, sidebar, status, thread };
+const failover = new FailoverChoice(find("failover-form"), () => status.show("Your choice could not be stored. Try again."));
+const page = { announcer, composer, connection, failover, follower, outbox, replies, rename, refreshModels, showTotal, sidebar, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
 
 function rename(title) {

@@ -50,14 +50,14 @@ export class Thread {
     this.#painted();
   }
 
-  // `continues`: it goes on where the reply before it stopped.
-  addReply(id, questionId, continues) {
+  // `continues`: it goes on where the reply before it stopped; `waiting`: what to say before its first word.
+  addReply(id, { questionId, continues, waiting }) {
     if (this.has(id)) return;
     const turn = this.#make("assistant", { id, replyId: id, state: "running" });
     turn.classList.toggle("turn-continues", continues);
     const link = turn.querySelector("[data-attempts-link]");
     link.href = link.getAttribute("href").replace(NO_ID, id);
-    markRunning(turn);
+    setWait(turn, waiting);
     const question = questionId && this.#find(questionId);
     if (question) question.after(turn);
     else this.#root.append(turn);
@@ -79,8 +79,7 @@ export class Thread {
   wait(id, position) {
     this.#change(id, (turn) => {
       turn.dataset.state = "queued";
-      turn.querySelector("[data-wait]").textContent =
-        position > 1 ? `Waiting for its turn, number ${position} in line` : "Waiting for its turn";
+      setWait(turn, position > 1 ? `Waiting for its turn, number ${position} in line` : "Waiting for its turn");
     });
   }
 
@@ -93,7 +92,10 @@ export class Thread {
   }
 
   addText(id, text) {
-    this.#change(id, (turn) => append([...turn.querySelectorAll("[data-text]")].at(-1), text));
+    this.#change(id, (turn) => {
+      setWait(turn, "Writing");
+      append([...turn.querySelectorAll("[data-text]")].at(-1), text);
+    });
   }
 
   addReasoning(id, text) {
@@ -112,7 +114,7 @@ export class Thread {
   end(id, metadata, badge, ended) {
     this.#change(id, (turn) => {
       Object.assign(turn.dataset, { state: "ended", ending: metadata.ending });
-      turn.querySelector("[data-wait]").textContent = "";
+      setWait(turn, "");
       turn.querySelector("[data-badge]").hidden = !badge;
       turn.querySelector("[data-badge]").textContent = badge;
       turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
@@ -156,16 +158,19 @@ export class Thread {
     for (const [id, change] of this.#changes.splice(0)) {
       const turn = this.#find(id);
       if (!turn) continue;
-      if (turn.dataset.state === "queued") markRunning(turn);
+      if (turn.dataset.state === "queued") {
+        turn.dataset.state = "running";
+        setWait(turn, "Waiting for an answer");
+      }
       change(turn);
     }
     this.#painted();
   }
 }
 
-function markRunning(turn) {
-  turn.dataset.state = "running";
-  turn.querySelector("[data-wait]").textContent = "Writing";
+function setWait(turn, words) {
+  const wait = turn.querySelector("[data-wait]");
+  if (wait.textContent !== words) wait.textContent = words;
 }
 
 function textOf(part) {
