@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
@@ -12,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OrderBy, OuterRef, Q, QuerySet
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -25,9 +26,18 @@ from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from providers import breaker, budgets, checkup, costs, forms
+from providers import breaker, budgets, checkup, costs, forms, routing
 from providers.endings import Ending
-from providers.filters import DayFilter, EndingFilter, LookFilter, ModelFilter, ProviderFilter, UserFilter, of_user
+from providers.filters import (
+    DayFilter,
+    EndingFilter,
+    LookFilter,
+    ModelFilter,
+    ProviderFilter,
+    UserFilter,
+    of_user,
+    shorten,
+)
 from providers.models import Attempt, Budget, CountSource, Forced, Model, Price, Provider, Scope
 from providers.secrets import describe_key
 from providers.templatetags.money import percent, usd
@@ -39,6 +49,11 @@ HOLDERS = 50
 ERROR_DAYS = timedelta(days=7)
 # Of a check's result; None is that there is nothing to check.
 LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}
+# A change of these makes the last check that of another service.
+CHECKED_BY = {"kind", "api_base", "options", "key_variable", "new_key", "clear_key"}
+# What a usual question has, for a warning about budgets that are too small for its answer.
+SHORT_QUESTION = "What is the weather like on a usual day in a usual town?"
+MODELS_NAMED = 5
 DEEDS = [(Forced.OPEN, "Never ask"), (Forced.CLOSED, "Always ask"), ("", "Let the breaker decide")]
 
 
@@ -60,11 +75,12 @@ class SavesWhatItShows(NamedList):
 
     def save_formset(self, request: HttpRequest, form: ModelForm, formset: BaseModelFormSet, change: bool) -> None:
         formset.save(commit=False)
+        # Before anything is deleted: a row without its number cannot be looked up.
+        forms_by_row = {form.instance: form for form in formset.initial_forms}
         for row in formset.deleted_objects:
             row.delete()
         for row in formset.new_objects:
             row.save()
-        forms_by_row = {form.instance: form for form in formset.initial_forms}
         for row, _ in formset.changed_objects:
             row.save(update_fields=form_columns(forms_by_row[row]))
         formset.save_m2m()
@@ -92,7 +108,7 @@ class ModelInline(admin.TabularInline):
 @admin.register(Provider)
 class ProviderAdmin(forms.SensitivePost, SavesWhatItShows):
     form = forms.ProviderForm
-    list_display = ["name", "state", "priority", "enabled", "kind", "key", "last_check"]
+    list_display = ["name", "priority", "enabled", "state", "kind", "key", "last_check"]
     list_editable = ["priority", "enabled"]
     fieldsets = [
         (None, {"fields": ["name", "slug", "kind", "api_base", "options"]}),
@@ -105,6 +121,18 @@ class ProviderAdmin(forms.SensitivePost, SavesWhatItShows):
     ]
     inlines = [ModelInline]
     actions = ["check_all", "force_open", "force_closed", "let_the_breaker_decide"]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        shown = super().get_changelist_instance(request)
+        missing = find_missing()
+        for provider in shown.result_list:
+            provider.words = describe_provider(provider, missing)
+        return shown
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and CHECKED_BY & set(form.changed_data):
+            Provider.objects.filter(pk=obj.pk).update(checked_at=None, check_ok=None, check_result="")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> list[str]:
         # The ledger knows it by its slug.
@@ -122,25 +150,25 @@ class ProviderAdmin(forms.SensitivePost, SavesWhatItShows):
         return describe_key(provider.key_variable, provider.encrypted_key, provider.pk)
 
     @admin.display(description="state", ordering="breaker")
-    def state(self, provider: Provider) -> str:
-        return breaker.describe(provider)
+    def state(self, provider: Any) -> str:
+        return str(provider.words)
 
     @admin.display(description="last check", ordering="checked_at")
     def last_check(self, provider: Provider) -> str:
         if not provider.checked_at:
             return "never"
-        return f"{breaker.clock(provider.checked_at)}: {provider.check_result}"
+        return f"{minute(provider.checked_at)}: {provider.check_result}"
 
     @admin.action(description="Check now", permissions=["change"])
     def check_all(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         for provider in queryset:
             self._check(request, provider)
 
-    @admin.action(description="Force open: never ask", permissions=["change"])
+    @admin.action(description="Never ask", permissions=["change"])
     def force_open(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         self._force_all(request, queryset, Forced.OPEN)
 
-    @admin.action(description="Force closed: always ask", permissions=["change"])
+    @admin.action(description="Always ask", permissions=["change"])
     def force_closed(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         self._force_all(request, queryset, Forced.CLOSED)
 
@@ -185,18 +213,21 @@ class ProviderAdmin(forms.SensitivePost, SavesWhatItShows):
         self.log_change(request, provider, f"Checked: {result.sentence}")
 
     def _force_all(self, request: HttpRequest, providers: Iterable[Provider], forced: str) -> None:
+        missing = find_missing()
         for provider in providers:
             breaker.force(provider, forced)
-            self.message_user(request, f"{provider}: {breaker.describe(provider)}", messages.SUCCESS)
-            self.log_change(request, provider, f"Forced: {forced or 'no longer'}.")
+            self.message_user(request, f"{provider}: {describe_provider(provider, missing)}", messages.SUCCESS)
+            self.log_change(request, provider, f"{dict(DEEDS)[forced]}.")
 
 
 class PriceInline(admin.TabularInline):
-    """A model's prices. What is there was charged with: it stays, and a change is a new row."""
+    """A model's prices. What has begun was charged with: it stays, and a change is a new row."""
 
     model = Price
     form = forms.PriceForm
     formset = forms.PriceFormSet
+    template = "admin/providers/prices.html"
+    verbose_name_plural = "Prices, in USD per million tokens"
     fields = ["valid_from", "above_tokens", "input", "cache_read", "cache_write", "output", "reasoning", "standing"]
     readonly_fields = ["standing"]
     extra = 0
@@ -218,9 +249,6 @@ class PriceInline(admin.TabularInline):
         return format_html("<strong>current</strong>, {}", price.get_source_display())
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 
@@ -266,7 +294,7 @@ class ModelAdmin(SavesWhatItShows):
 
     @admin.display(description="out until")
     def out(self, model: Model) -> str:
-        return f"{breaker.clock(model.out_until)}: {model.out_reason}" if is_out(model) and model.out_until else "–"
+        return f"{minute(model.out_until)}: {model.out_reason}" if is_out(model) and model.out_until else "–"
 
     @admin.action(description="Put back", permissions=["change"])
     def put_back_all(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
@@ -308,6 +336,8 @@ class BudgetAdmin(SavesWhatItShows):
         super().save_model(request, obj, form, change)
         # While it was off, nobody counted.
         budgets.refresh()
+        if obj.enabled and (dear := find_dearer(obj.limit_usd)):
+            self.message_user(request, _warn_of_dearer(dear), messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: Budget) -> None:
         super().delete_model(request, obj)
@@ -339,7 +369,7 @@ class BudgetAdmin(SavesWhatItShows):
 
     @admin.display(description="begins anew")
     def renews(self, budget: Budget) -> str:
-        return f"{timezone.localtime(budgets.get_span(budget.period, timezone.now()).renews_at):%Y-%m-%d %H:%M}"
+        return minute(budgets.get_span(budget.period, timezone.now()).renews_at)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -347,6 +377,11 @@ class BudgetAdmin(SavesWhatItShows):
         budget = self.get_object(request, object_id)
         shown = _budget_context(budget) if budget else {}
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+
+def _unknown_last(column: str) -> OrderBy:
+    """Return an order that a click turns round: what is unknown stands below what is dear or slow."""
+    return F(column).asc(nulls_first=True)
 
 
 class CappedPaginator(Paginator):
@@ -362,12 +397,13 @@ class CappedPaginator(Paginator):
 
 @admin.register(Attempt)
 class AttemptAdmin(NamedList):
+    form = forms.AttemptForm
     list_display = ["at", "model_asked", "user_link", "ended", "first_token", "total", "cost", "reply"]
     list_filter = [DayFilter, ProviderFilter, ModelFilter, EndingFilter, LookFilter, "count_source", UserFilter]
     search_fields = ["reply_id"]
     search_help_text = "The id of a reply, a conversation or an attempt, or a user's name."
-    # By time, which has an index; any other order reads the whole ledger.
-    sortable_by = ()
+    # Only the time has an index: what else is clicked on reads all that the filters leave.
+    sortable_by = ("at", "first_token", "total", "cost")
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
@@ -416,7 +452,7 @@ class AttemptAdmin(NamedList):
             return of_user(queryset, term), False
         return queryset.filter(Q(reply_id=number) | Q(conversation_id=number) | Q(pk=number)), False
 
-    @admin.display(description="at")
+    @admin.display(description="started", ordering="started_at")
     def at(self, attempt: Attempt) -> str:
         return f"{timezone.localtime(attempt.started_at):%Y-%m-%d %H:%M:%S}"
 
@@ -432,7 +468,8 @@ class AttemptAdmin(NamedList):
     def user_link(self, attempt: Attempt) -> str:
         if not attempt.username:
             return "–"
-        return format_html('<a href="?{}">{}</a>', urlencode({"user": attempt.username}), attempt.username)
+        query = urlencode({"user": attempt.username})
+        return format_html('<a href="?{}" title="{}">{}</a>', query, attempt.username, shorten(attempt.username))
 
     @admin.display(description="ending")
     def ended(self, attempt: Attempt) -> str:
@@ -440,15 +477,15 @@ class AttemptAdmin(NamedList):
         failed = bool(attempt.ending) and Ending(attempt.ending).failed
         return format_html('<span class="failed">{}</span>', words) if failed else words
 
-    @admin.display(description="first token")
+    @admin.display(description="first token", ordering=_unknown_last("first_token_ms"))
     def first_token(self, attempt: Attempt) -> str:
         return _milliseconds(attempt.first_token_ms)
 
-    @admin.display(description="total")
+    @admin.display(description="total", ordering=_unknown_last("total_ms"))
     def total(self, attempt: Attempt) -> str:
         return _milliseconds(attempt.total_ms)
 
-    @admin.display(description="cost")
+    @admin.display(description="cost", ordering=_unknown_last("cost_usd"))
     def cost(self, attempt: Attempt) -> str:
         if not attempt.ending and attempt.cost_usd is None:
             return "–"
@@ -465,6 +502,38 @@ class AttemptAdmin(NamedList):
         price = attempt.price or {}
         lines = [(name.replace("_", " "), value) for name, value in price.items() if value not in (None, "")]
         return format_html_join(mark_safe("<br>"), "{}: {}", lines) or "none"
+
+
+def find_missing() -> dict[str, str]:
+    """Return what keeps each provider from being asked at all, by slug: "it has no key". One pass over all models."""
+    reasons: dict[str, list[str]] = {str(slug): [] for slug in Provider.objects.values_list("slug", flat=True)}
+    found = routing.route()
+    for skipped in found.skipped:
+        if skipped.expected:
+            slug = skipped.name.partition(":")[0]
+            reasons[slug].append(skipped.reason.replace(skipped.provider_name, "it", 1))
+    askable = {name.partition(":")[0] for name in _could_be_asked(found)}
+    return {slug: _first_missing(words) for slug, words in reasons.items() if slug not in askable}
+
+
+def describe_provider(provider: Provider, missing: dict[str, str]) -> str:
+    """Return a provider's state in plain words; `missing` as of find_missing()."""
+    if not provider.enabled:
+        return "Not asked: it is switched off."
+    words = missing.get(provider.slug)
+    return f"Not asked: {words}." if words else breaker.describe(provider)
+
+
+def find_dearer(limit: Decimal) -> list[str]:
+    """Return the models that are asked and of which one answer to a short question may cost more than `limit` USD."""
+    models = list(Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
+    prices = costs.find_prices([model.pk for model in models], timezone.now())
+    return [str(model) for model in models if (_worst_case(model, prices.get(model.pk, ())) or 0) > limit]
+
+
+def minute(at: datetime) -> str:
+    """Return a moment in the site's time zone, as 2026-11-24 00:44."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M}"
 
 
 def form_columns(form: ModelForm) -> list[str]:
@@ -517,11 +586,36 @@ def _budget_context(budget: Budget) -> dict[str, Any]:
     return {"uses": list_current_uses(budget), "renews_at": renews_at}
 
 
+def _could_be_asked(found: routing.Route) -> list[str]:
+    return [str(candidate) for candidate in found.candidates] + [
+        skipped.name for skipped in found.skipped if not skipped.expected
+    ]
+
+
+def _first_missing(words: list[str]) -> str:
+    """Return the first that an admin can mend for all its models at once."""
+    if not words:
+        return "it has no models"
+    return next((word for word in words if word != "it is switched off"), "all its models are switched off")
+
+
+def _worst_case(model: Model, tiers: Sequence[costs.Tier]) -> Decimal | None:
+    tokens = costs.limit_answer(None, model.max_output)
+    characters = len(SHORT_QUESTION)
+    return costs.worst_case(characters, characters, tokens, model.max_output, model.context_window, tiers)
+
+
+def _warn_of_dearer(models: list[str]) -> str:
+    named, more = ", ".join(models[:MODELS_NAMED]), len(models) - MODELS_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"One answer may cost more than this budget, so these models are not asked under it: {named}{others}."
+
+
 def _state(request: HttpRequest, provider: Provider) -> dict[str, Any]:
     attempts = Attempt.objects.filter(provider_slug=provider.slug)
     errors = attempts.filter(started_at__gt=timezone.now() - ERROR_DAYS).exclude(error="")
     return {
-        "words": breaker.describe(provider),
+        "words": describe_provider(provider, find_missing()),
         "key": describe_key(provider.key_variable, provider.encrypted_key, provider.pk),
         "deeds": DEEDS,
         "outcomes": list(attempts[:OUTCOMES]),

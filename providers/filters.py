@@ -18,6 +18,8 @@ from providers.spending import Span
 
 SLOW_MS = 5000
 COSTLY_USD = Decimal("0.10")
+# Of a user's name; a guest's has 38 characters.
+NAME_CHARACTERS = 16
 # The users of so many attempts are offered; the search finds the others.
 OFFER_USERS_OF = 1000
 Choices = list[tuple[str, str]]
@@ -107,7 +109,7 @@ class UserFilter(OfferFilter):
 
     def offer(self) -> Choices:
         newest = Attempt.objects.values_list("username", flat=True)[:OFFER_USERS_OF]
-        return [(name, name) for name in sorted(set(newest)) if name]
+        return [(name, shorten(name)) for name in sorted(set(newest)) if name]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
         return of_user(queryset, self.value() or "") if self.value() else queryset
@@ -130,6 +132,11 @@ class LookFilter(SimpleListFilter):
         if self.value() == "costly":
             return queryset.filter(cost_usd__gt=COSTLY_USD)
         return queryset.filter(cost_usd=None).exclude(ending="") if self.value() == "unknown" else queryset
+
+
+def shorten(name: str) -> str:
+    """Return a user's name, a long one cut to its beginning."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 5]}…"
 
 
 def find_span(value: str) -> Span | None:

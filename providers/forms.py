@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
@@ -12,13 +13,15 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from providers.addresses import BadAddress, check_address
 from providers.kinds import KINDS, Kind
-from providers.models import Budget, Model, Price, Provider, Scope
-from providers.secrets import NoEncryptionKey, check_storable, describe_key, encrypt_key
+from providers.models import Attempt, Budget, Model, Price, Provider, Scope
+from providers.prices import MOST_USD
+from providers.secrets import NoEncryptionKey, check_storable, describe_key, encrypt_key, redact
 
 # What goes with each request is handed to the child in its environment, where a variable holds 128 KiB at most.
 JSON_CHARACTERS = 32_000
@@ -27,6 +30,8 @@ KEY_CHARACTERS = 4_000
 LONGEST_ANSWER_SECONDS = 3600
 # An escape, and not a backslash that is escaped itself, before the letter u. PostgreSQL takes no NUL.
 NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# Before that, nobody sold an answer by the token.
+EARLIEST_PRICE = datetime(2020, 1, 1, tzinfo=UTC)
 # What the site itself says in every request. Not `stream_options`: some services refuse it, and null takes it out.
 OUR_BODY = {"messages", "contents", "model", "stream"}
 
@@ -82,7 +87,7 @@ class ProviderForm(forms.ModelForm):
     row's number.
     """
 
-    options = JSONObjectField(required=False, help_text=Provider._meta.get_field("options").help_text)
+    options = JSONObjectField(required=False, initial=dict, help_text=Provider._meta.get_field("options").help_text)
     new_key = forms.CharField(
         label="New key",
         required=False,
@@ -110,6 +115,14 @@ class ProviderForm(forms.ModelForm):
             "idle_seconds",
             "total_seconds",
         ]
+        labels = {
+            "api_base": "Address",
+            "key_variable": "Variable of the key",
+            "sends_finish_reason": "Says why it stopped",
+            "first_token_seconds": "First token within (seconds)",
+            "idle_seconds": "Longest silence (seconds)",
+            "total_seconds": "Longest answer (seconds)",
+        }
         error_messages = {"kind": {"invalid_choice": "There is no kind “%(value)s”."}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -218,7 +231,12 @@ def _problems_of_options(kind: Kind, options: dict[str, Any]) -> Iterator[str]:
 class ModelForm(forms.ModelForm):
     """A model of a provider."""
 
-    extra_body = JSONObjectField(required=False, help_text=Model._meta.get_field("extra_body").help_text)
+    extra_body = JSONObjectField(
+        label="Added to each request",
+        required=False,
+        initial=dict,
+        help_text="JSON, as the provider's reference has it.",
+    )
 
     class Meta:
         model = Model
@@ -233,6 +251,8 @@ class ModelForm(forms.ModelForm):
             "vision",
             "extra_body",
         ]
+        labels = {"vision": "Takes images"}
+        help_texts = {"vision": ""}
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
@@ -244,6 +264,9 @@ class ModelForm(forms.ModelForm):
         body: dict[str, Any] = self.cleaned_data["extra_body"]
         if ours := sorted(OUR_BODY & body.keys()):
             raise ValidationError(f"The site sets this itself: {', '.join(ours)}.")
+        text = json.dumps(body, ensure_ascii=False)
+        if redact(text) != text:
+            raise ValidationError("This holds a key: keys are stored with the provider, where they are encrypted.")
         return body
 
     def clean(self) -> dict[str, Any]:
@@ -282,11 +305,27 @@ class PriceForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk:
+            if self.has_begun and f"{self.prefix}-DELETE" in self.data:
+                self.add_error(None, "This price has begun: it stays, and a change is a new row.")
             for name in set(self.changed_data) & set(self._meta.fields or ()):
                 self.add_error(name, "A price change is a new row: leave this one as it is, and add another.")
-        elif self._is_there(values):
-            self.add_error("valid_from", TWICE)
+        else:
+            self._check_sense(values)
         return values
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether answers may have been paid by this stored price."""
+        return bool(self.instance.pk) and self.instance.valid_from <= timezone.now()
+
+    def _check_sense(self, values: dict[str, Any]) -> None:
+        for name in RATES:
+            if (values.get(name) or 0) > MOST_USD:
+                self.add_error(name, f"More than {MOST_USD:,} USD per million tokens: nobody asks so much.")
+        if values.get("valid_from") and values["valid_from"] < EARLIEST_PRICE:
+            self.add_error("valid_from", f"A price begins in {EARLIEST_PRICE.year} or later.")
+        if self._is_there(values):
+            self.add_error("valid_from", TWICE)
 
     def _is_there(self, values: dict[str, Any]) -> bool:
         if not {"valid_from", "above_tokens"} <= values.keys():
@@ -296,7 +335,17 @@ class PriceForm(forms.ModelForm):
 
 
 class PriceFormSet(forms.BaseInlineFormSet):
-    """The prices of one model: no two from the same moment on, and none only for long requests."""
+    """The prices of one model: no two from the same moment on, none only for long requests.
+
+    A stored price can be deleted until it begins.
+    """
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if self.can_delete and form.has_begun:
+            # Disabled: whatever is posted counts for nothing.
+            form.fields["DELETE"].disabled = True
+            form.fields["DELETE"].widget = forms.HiddenInput()
 
     def validate_unique(self) -> None:
         rows = [form for form in self.forms if self._has_moment(form)]
@@ -308,8 +357,10 @@ class PriceFormSet(forms.BaseInlineFormSet):
             seen.add(moment)
         for form in rows:
             valid_from = form.cleaned_data.get("valid_from")
-            if valid_from and not form.instance.pk and (valid_from, 0) not in seen:
-                form.add_error("above_tokens", "A price from that moment on for all requests (above 0) is missing.")
+            if valid_from and (valid_from, 0) not in seen:
+                # A stored row is only shown: it has no place for an error beside a field.
+                name = None if form.instance.pk else "above_tokens"
+                form.add_error(name, "A price from that moment on for all requests (above 0) is missing.")
 
     def _has_moment(self, form: Any) -> bool:
         values = getattr(form, "cleaned_data", {})
@@ -322,6 +373,7 @@ class BudgetForm(forms.ModelForm):
     class Meta:
         model = Budget
         fields = ["scope", "user", "period", "limit_usd", "enabled"]
+        labels = {"limit_usd": "Limit (USD)"}
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
@@ -344,3 +396,34 @@ class BudgetForm(forms.ModelForm):
     def _is_there(self, values: dict[str, Any]) -> bool:
         same = {name: values[name] for name in ("scope", "user", "period")}
         return Budget.objects.filter(**same).exclude(pk=self.instance.pk).exists()
+
+
+class AttemptForm(forms.ModelForm):
+    """An attempt, which is only read: what its columns are called."""
+
+    class Meta:
+        model = Attempt
+        # All are read only, so a form has none.
+        fields: list[str] = []
+        labels = {
+            "reply_id": "Reply",
+            "number": "Attempt",
+            "reason": "Why it was asked",
+            "http_status": "HTTP status",
+            "exit_code": "Exit code",
+            "stderr": "Error output of aichat",
+            "spawn_ms": "Until its request (ms)",
+            "first_token_ms": "First token (ms)",
+            "longest_gap_ms": "Longest gap (ms)",
+            "total_ms": "Total (ms)",
+            "input_tokens": "Input",
+            "cache_read_tokens": "Read from the cache",
+            "cache_write_tokens": "Written to the cache",
+            "output_tokens": "Output",
+            "reasoning_tokens": "Reasoning",
+            "prompt_characters": "Characters sent",
+            "text_characters": "Characters received",
+            "text_from": "Characters before",
+            "count_source": "Counts",
+            "count_method": "Estimated from",
+        }

@@ -13,12 +13,12 @@ SMALLEST = Decimal("0.000001")
 
 @register.filter
 def usd(amount: Decimal | None) -> str:
-    """Return an amount to the cent, or to a millionth where cents hide something; "unknown" for None."""
+    """Return an amount as 0.0330 USD, to a millionth where that would hide something; "unknown" for None."""
     if amount is None:
         return "unknown"
     if 0 < amount < SMALLEST:
         return "< 0.000001 USD"
-    return f"{amount:,.6f} USD".replace("0000 USD", " USD")
+    return f"{amount:,.6f} USD".replace("00 USD", " USD")
 
 
 @register.filter

@@ -192,6 +192,54 @@ def test_the_list_says_how_each_provider_is(admin_client, provider):
     assert "It was too slow." in shown
 
 
+NOT_ASKED = {
+    "switched off": ({"enabled": False}, "Not asked: it is switched off."),
+    "no key": ({"key_variable": "SIM_API_KEY"}, "Not asked: it has no key."),
+    "no address": ({"api_base": ""}, "Not asked: it has no address."),
+    "forced, without a key": ({"key_variable": "SIM_API_KEY", "forced": "closed"}, "Not asked: it has no key."),
+}
+
+
+@pytest.mark.parametrize(("columns", "words"), NOT_ASKED.values(), ids=NOT_ASKED)
+def test_who_cannot_be_asked_is_not_asked_as_usual(admin_client, provider, columns, words):
+    for address in (page("provider_changelist"), page("provider_change", provider.pk)):
+        assert "Asked as usual." in text_of(admin_client.get(address))
+    Provider.objects.update(**columns)
+    for address in (page("provider_changelist"), page("provider_change", provider.pk)):
+        shown = text_of(admin_client.get(address))
+        assert words in shown
+        assert "Asked as usual." not in shown
+
+
+def test_a_provider_is_asked_as_long_as_one_of_its_models_can_be(admin_client, provider):
+    provider.models.filter(name="one").update(enabled=False)
+    assert "Asked as usual." in text_of(admin_client.get(page("provider_changelist")))
+    provider.models.update(enabled=False)
+    assert "Not asked: all its models are switched off." in text_of(admin_client.get(page("provider_changelist")))
+    provider.models.all().delete()
+    assert "Not asked: it has no models." in text_of(admin_client.get(page("provider_changelist")))
+
+
+@pytest.mark.parametrize(("changes", "stays"), [({"new_key": KEY}, False), ({"name": "Another"}, True)])
+def test_a_check_does_not_outlive_the_key_it_was_made_with(admin_client, provider, changes, stays):
+    Provider.objects.update(checked_at=timezone.now(), check_ok=True, check_result="It lists 3 models.")
+    save_provider(admin_client, provider, **changes)
+    provider.refresh_from_db()
+    assert (provider.checked_at is not None, provider.check_ok, bool(provider.check_result)) == (
+        (True, True, True) if stays else (False, None, False)
+    )
+
+
+def test_a_message_spells_a_provider_as_it_is(admin_client, provider):
+    Provider.objects.update(name="xAI")
+    shown = text_of(admin_client.post(page("provider_force", provider.pk), {"forced": "open"}, follow=True))
+    assert " xAI: Never asked" in shown
+
+
+def test_a_new_provider_has_empty_options(admin_client):
+    assert ">\n{}</textarea>" in admin_client.get(page("provider_add")).content.decode()
+
+
 def test_priority_and_enabled_are_edited_in_the_list_and_nothing_else_is_written(admin_client, provider):
     rows = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": provider.pk, "form-0-priority": 3}
     with CaptureQueriesContext(
@@ -415,9 +463,41 @@ def test_a_stored_price_is_neither_changed_nor_deleted_by_a_forged_form(admin_cl
         "prices-0-output": "0",
         "prices-0-DELETE": "on",
     }
+    assert "This price has begun: it stays" in text_of(save_model(admin_client, model, **forged))
+    del forged["prices-0-DELETE"]
     assert messages_of(save_model(admin_client, model, **forged))
     price.refresh_from_db()
     assert (price.input, price.output) == (3, 3)
+
+
+def delete_price(client, model, index, *prices):
+    """Tick the box of one of the model's prices, which stand as the page lists them."""
+    rows = {"prices-TOTAL_FORMS": len(prices), "prices-INITIAL_FORMS": len(prices), f"prices-{index}-DELETE": "on"}
+    for number, price in enumerate(prices):
+        rows |= {f"prices-{number}-id": price.pk, f"prices-{number}-model": model.pk}
+    return save_model(client, model, **rows)
+
+
+def test_a_price_to_come_is_deleted_and_no_other_can_be_chosen(admin_client, model):
+    now, coming = make_price(model, 1, "3"), make_price(model, -30, "2")
+    shown = admin_client.get(page("model_change", model.pk)).content.decode()
+    assert re.findall(r'type="(\w+)" name="prices-[01]-DELETE"', shown) == ["checkbox", "hidden"]
+    assert messages_of(delete_price(admin_client, model, 0, coming, now))
+    assert list(model.prices.all()) == [now]
+
+
+def test_a_price_to_come_is_not_deleted_from_under_its_tier(admin_client, model):
+    coming = make_price(model, -30, "2")
+    tier = Price.objects.create(model=model, valid_from=coming.valid_from, above_tokens=9, input=4, output=4)
+    assert "for all requests (above 0) is missing" in text_of(delete_price(admin_client, model, 0, coming, tier))
+    assert model.prices.count() == 2
+
+
+def test_prices_are_headed_by_their_unit_and_dated_as_everywhere(admin_client, model):
+    price = make_price(model, 20, "3")
+    shown = text_of(admin_client.get(page("model_change", model.pk)))
+    assert "Prices, in USD per million tokens" in shown
+    assert f"{timezone.localtime(price.valid_from):%Y-%m-%d %H:%M} 0 3.0" in shown
 
 
 @pytest.mark.parametrize("way", ["button", "action"])
@@ -458,9 +538,9 @@ def test_budgets_are_shown_with_their_use(admin_client, model):
     make_attempt(model, user=alice, username="alice", cost_usd=Decimal("1.5"))
     budgets.reserve(alice.pk, uuid.uuid4(), Decimal("0.25"))
     shown = text_of(admin_client.get(page("budget_changelist")))
-    assert "88 % by alice: 1.50 USD spent, 0.25 USD reserved 0.25 USD" in shown
+    assert "88 % by alice: 1.5000 USD spent, 0.2500 USD reserved 0.2500 USD" in shown
     detail = text_of(admin_client.get(page("budget_change", Budget.objects.get().pk)))
-    assert "alice 1.50 USD 0.25 USD 0.25 USD 88 %" in detail
+    assert "alice 1.5000 USD 0.2500 USD 0.2500 USD 88 %" in detail
 
 
 def test_a_budget_that_was_off_catches_up_when_it_is_changed(admin_client, model):
@@ -473,6 +553,20 @@ def test_a_budget_that_was_off_catches_up_when_it_is_changed(admin_client, model
     use.refresh_from_db()
     budget.refresh_from_db()
     assert (budget.limit_usd, use.spent_usd) == (3, Decimal("1.5"))
+
+
+def test_a_budget_below_one_answer_is_stored_with_a_warning(admin_client, model):
+    for name in ("a", "b", "c", "d", "e", "f"):
+        make_price(Model.objects.create(provider=model.provider, name=name, max_output=1000), 1, "10")
+    make_price(model, 1, "0.1")
+    values = {"scope": "site", "period": "day", "limit_usd": "0.005", "enabled": "on"}
+    warned = messages_of(admin_client.post(page("budget_add"), values, follow=True))
+    assert any("not asked under it: sim:a, sim:b, sim:c, sim:d, sim:e and 1 more." in words for words in warned)
+    budget = Budget.objects.get()
+    enough = messages_of(
+        admin_client.post(page("budget_change", budget.pk), values | {"limit_usd": "0.1"}, follow=True)
+    )
+    assert len(enough) == 1
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------------
@@ -553,6 +647,27 @@ def test_the_ledger_is_never_counted_whole(admin_client, model):
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "providers_attempt" in query["sql"]]
     assert counts
     assert all("LIMIT 10000" in sql for sql in counts)
+
+
+def test_a_long_name_is_shortened_and_still_leads_to_its_attempts(admin_client, model):
+    name = "guest-c0114857a1dc4bcba755fdc431f542a3"
+    make_attempt(model, username=name)
+    content = admin_client.get(page("attempt_changelist")).content.decode()
+    assert f'<a href="?user={name}" title="{name}">guest-c0114…</a>' in content
+
+
+@pytest.mark.parametrize(("column", "order"), [(4, "first_token_ms"), (5, "total_ms"), (6, "cost_usd")])
+def test_a_column_sorts_with_the_unknown_below_the_most(admin_client, model, column, order):
+    for value in (2, None, 30):
+        make_attempt(model, **{order: value})
+    response = admin_client.get(page("attempt_changelist"), {"o": f"-{column}"})
+    assert [getattr(attempt, order) for attempt in response.context["cl"].result_list] == [30, 2, None]
+
+
+def test_the_ledger_is_called_in_plain_words(admin_client, model):
+    shown = text_of(admin_client.get(page("attempt_change", make_attempt(model, http_status=429).pk)))
+    assert "HTTP status: 429" in shown
+    assert "Spawn" not in shown
 
 
 # --- Users -----------------------------------------------------------------------------------------------------------

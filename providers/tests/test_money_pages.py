@@ -134,11 +134,12 @@ def test_the_month_is_projected_from_the_days_shown():
     ("amount", "written"),
     [
         (None, "unknown"),
-        ("0", "0.00 USD"),
-        ("1.2", "1.20 USD"),
-        ("1234.5", "1,234.50 USD"),
+        ("0", "0.0000 USD"),
+        ("1.2", "1.2000 USD"),
+        ("1234.5", "1,234.5000 USD"),
+        ("0.033", "0.0330 USD"),
         ("0.100001", "0.100001 USD"),
-        ("10", "10.00 USD"),
+        ("10", "10.0000 USD"),
         ("0.0000001", "< 0.000001 USD"),
     ],
 )
@@ -175,11 +176,11 @@ def test_the_page_has_the_same_numbers_everywhere(admin_client):
     spend("0.75", count_source=CountSource.ESTIMATED, ending="cut")
     spend(None)
     shown = text_of(get_march(admin_client))
-    assert "Spent 2.00 USD" in shown
-    assert "Of that, estimated 0.75 USD 38 %" in shown
+    assert "Spent 2.0000 USD" in shown
+    assert "Of that, estimated 0.7500 USD 38 %" in shown
     assert "1 attempt of unknown cost is not part of the amounts" in shown
-    assert "2026-03-10 2.00 USD 0.75 USD (38 %) 3 1 0 0" in shown
-    assert shown.count("2.00 USD 0.75 USD (38 %) 3 1 0 0") == 8  # a row and a total in each of four tables
+    assert "2026-03-10 2.0000 USD 0.7500 USD (38 %) 3 1 0 0" in shown
+    assert shown.count("2.0000 USD 0.7500 USD (38 %) 3 1 0 0") == 8  # a row and a total in each of four tables
 
 
 def test_the_chart_can_be_read_without_seeing_it(admin_client):
@@ -187,13 +188,13 @@ def test_the_chart_can_be_read_without_seeing_it(admin_client):
     content = get_march(admin_client).content.decode()
     assert 'role="img" aria-labelledby="chart-title chart-text"' in content
     assert '<title id="chart-title">What each day cost</title>' in content
-    assert "The dearest day is 2026-03-10 with 1.25 USD." in content
+    assert "The dearest day is 2026-03-10 with 1.2500 USD." in content
 
 
 def test_live_checks_have_a_line_of_their_own(admin_client):
     spend("1")
     spend("0.002", username="check")
-    assert "Live checks of providers 0.002000 USD 1 attempt" in text_of(get_march(admin_client))
+    assert "Live checks of providers 0.0020 USD 1 attempt" in text_of(get_march(admin_client))
 
 
 def test_rows_beyond_the_page_are_one_line(admin_client, monkeypatch):
@@ -201,7 +202,7 @@ def test_rows_beyond_the_page_are_one_line(admin_client, monkeypatch):
     for number in range(1, 5):
         spend(number, username=f"user{number}")
     shown = text_of(get_march(admin_client))
-    assert re.search(r"user4 4\.00 USD.*user3 3\.00 USD.*2 others 3\.00 USD.*Total 10\.00 USD", shown)
+    assert re.search(r"user4 4\.0000 USD.*user3 3\.0000 USD.*2 others 3\.0000 USD.*Total 10\.0000 USD", shown)
     assert "user2" not in shown
 
 

@@ -93,7 +93,7 @@ def test_nothing_is_written_without_apply_and_a_change_is_a_new_row_with_it(caps
     old.refresh_from_db()
     assert (old.input, old.output) == (1, 2)
     call_command("sync_prices")
-    assert "0 prices would be written" in capsys.readouterr().out
+    assert "Nothing is to be written." in capsys.readouterr().out
 
 
 @pytest.mark.django_db

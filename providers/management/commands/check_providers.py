@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from providers import breaker
+from providers.admin import describe_provider, find_missing
 from providers.checkup import LiveResult, check, check_live, find_most, first_model
 from providers.costs import plain
 from providers.models import Model, Provider
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.quiet = options["json"]
+        self.quiet, self.missing = options["json"], find_missing()
         providers = _find_providers(options["slugs"])
         rows = [self._check(provider) for provider in providers]
         report: dict[str, Any] = {"providers": rows}
@@ -51,8 +51,10 @@ class Command(BaseCommand):
 
     def _check(self, provider: Provider) -> dict[str, Any]:
         result = check(provider)
-        state = breaker.describe(provider) if provider.enabled else "Switched off."
-        self._say(f"{provider.slug:<20} {WORDS[result.ok]}  {state} {result.sentence}")
+        state = describe_provider(provider, self.missing)
+        # What is not set up is the reason of both: said once.
+        words = result.sentence if result.ok is None and provider.slug in self.missing else f"{state} {result.sentence}"
+        self._say(f"{provider.slug:<20} {WORDS[result.ok]}  {_one_line(words)}")
         return {
             "provider": provider.slug,
             "state": state,
@@ -75,8 +77,8 @@ class Command(BaseCommand):
             result = check_live(model)
             row["live"] = _live_row(model, result)
             model.provider.refresh_from_db()
-            row["state"] = breaker.describe(model.provider)
-            self._say(f"{model!s:<40} {WORDS[result.ok]}  {_cost(result)}. {result.sentence}")
+            row["state"] = describe_provider(model.provider, self.missing)
+            self._say(f"{model!s:<40} {WORDS[result.ok]}  {_cost(result)}. {_one_line(result.sentence)}")
             known += result.cost_usd or 0
             unpriced += result.usage is not None and result.cost_usd is None
         self._say(f"It cost {plain(known)} USD{f', and {unpriced} unknown amounts' if unpriced else ''}.")
@@ -90,6 +92,10 @@ def _find_providers(slugs: list[str]) -> list[Provider]:
     if missing := set(slugs) - {provider.slug for provider in found}:
         raise CommandError(f"There is no provider {', '.join(sorted(missing))}.")
     return found
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())
 
 
 def _name_unknown(models: list[Model]) -> str:

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from providers import budgets, costs
+from providers.management.commands.explain_route import check_model
 from providers.models import Attempt, CountSource
 from providers.signals import attempts_repriced
 
@@ -57,6 +58,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if options["last"] < options["first"]:
             raise CommandError("--to is before --from.")
+        if options["model"]:
+            _check_model(options["model"])
         attempts = list(_find(options["first"], options["last"], options["model"]))
         lines, changed = _reprice(attempts)
         self._print(lines)
@@ -81,6 +84,13 @@ class Command(BaseCommand):
     def _print_line(self, name: str, line: Line) -> None:
         gap = line.new_usd - line.old_usd
         self.stdout.write(f"{name:40} {line.attempts:8} {line.old_usd:16.6f} {line.new_usd:16.6f} {gap:+16.6f}")
+
+
+def _check_model(name: str) -> None:
+    """Raise CommandError for a model that neither the table nor the ledger, which outlives it, knows."""
+    slug, _, model = name.partition(":")
+    if not Attempt.objects.filter(provider_slug=slug, model_name=model).exists():
+        check_model(name)
 
 
 def _find(first: date, last: date, model: str) -> QuerySet[Attempt]:

@@ -32,8 +32,10 @@ class Command(BaseCommand):
         pending = sum(comparison.writes for comparison in comparisons)
         if options["apply"]:
             self.stdout.write(f"Written: the prices of {prices.apply(comparisons, now)} models.")
-        else:
+        elif pending:
             self.stdout.write(f"{pending} prices would be written: --apply does it.")
+        else:
+            self.stdout.write("Nothing is to be written.")
 
     def _table(self, rows: list[tuple[str, ...]]) -> None:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
