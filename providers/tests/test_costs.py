@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import costs, prices
-from providers.config import DEFAULT_MAX_OUTPUT
 from providers.costs import Tier, charge, count, worst_case
 from providers.endings import Ending, Finish
 from providers.models import Attempt, CountSource, Model, Price, Provider
@@ -534,7 +533,7 @@ def test_the_page_about_money_names_every_source_and_every_number():
     assert f"`{costs.CHARACTERS_PER_TOKEN:g} (assumed) characters per token`" in page
     assert f"last {costs.LEARN_FROM} attempts" in page
     assert f"{costs.FRAME_TOKENS} more" in page
-    assert f"else {DEFAULT_MAX_OUTPUT:,};" in page
+    assert f"{settings.BUDGET_ANSWER_TOKENS:,}" in page
     assert f"above {prices.MOST_USD:,}" in page
 
 
