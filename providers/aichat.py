@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import resource
 import shutil
@@ -27,6 +28,8 @@ from providers.endings import Clock, Evidence
 from providers.output import Output, Reasoning, Text
 from providers.secrets import redact
 from providers.transcript import Transcript, Usage
+
+logger = logging.getLogger(__name__)
 
 # SIGTERM ends aichat at once; a program that ignores it gets this long.
 KILL_AFTER_SECONDS = 2.0
@@ -250,6 +253,7 @@ class Child(asyncio.SubprocessProtocol):
         self._first_at: float | None = None
         self._last_at = self._longest_gap = 0.0
         self._characters = 0
+        self._broken = False
 
     # --- Start --------------------------------------------------------------------------------------------------------
 
@@ -315,6 +319,19 @@ class Child(asyncio.SubprocessProtocol):
     # --- What it says -------------------------------------------------------------------------------------------------
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        try:
+            self._receive(fd, data)
+        except Exception:
+            self._break()
+
+    def _break(self) -> None:
+        """End a child that was not understood. asyncio would only log it, and what was lost would not be missed."""
+        if not self._broken:
+            logger.exception("what a child said could not be read")
+        self._broken = True
+        self.end()
+
+    def _receive(self, fd: int, data: bytes) -> None:
         if fd == 2:
             self._stderr += data
             del self._stderr[:-STDERR_BYTES]
@@ -324,6 +341,16 @@ class Child(asyncio.SubprocessProtocol):
         self._add(self._stdout.feed(data))
 
     def _read_log(self) -> None:
+        try:
+            self._follow_log()
+        except Exception:
+            self._break()
+            # Read again, it would only fail again.
+            if "log" in self._open:
+                self._close_log()
+                self._closed("log")
+
+    def _follow_log(self) -> None:
         """Read the log as it comes until the request is out, then with the text, and now and then.
 
         aichat writes a line in several pieces: waking up for each would double the cost of a token.
@@ -418,6 +445,7 @@ class Child(asyncio.SubprocessProtocol):
                 stopped=self.stop.reason == "stopped",
                 interrupted=self.stop.reason == "interrupted",
                 too_long=self.stop.reason == "too_long",
+                broken=self._broken,
                 needs_finish_reason=self.request.needs_finish_reason,
                 kind=self.request.target.kind,
                 retry_seconds=said.retry_seconds,

@@ -151,6 +151,8 @@ class Evidence:
     stopped: bool = False
     interrupted: bool = False
     too_long: bool = False
+    # An exception of our own while the answer was read: some of it may be lost.
+    broken: bool = False
     spawn_error: str = ""
     needs_finish_reason: bool = True
     # The kind of the provider, whose errors are read by its own table.
@@ -170,12 +172,14 @@ class Verdict:
 def decide(seen: Evidence) -> Verdict:
     """Return how the attempt ended.
 
-    Precedence: our own size limit, beyond which text was lost; a natural finish with exit 0, even if a stop came later;
-    then the stop; then our own clocks; then what the provider said in the stream, by HTTP status, by finish reason; the
-    exit code last.
+    Precedence: what lost text here, an error of ours or our own size limit; a natural finish with exit 0, even if a
+    stop came later; then the stop; then our own clocks; then what the provider said in the stream, by HTTP status, by
+    finish reason; the exit code last.
     """
     if seen.spawn_error:
         return Verdict(Ending.NOT_STARTED, seen.spawn_error)
+    if seen.broken:
+        return Verdict(Ending.CRASHED, "error in the server")
     if seen.too_long:
         return Verdict(Ending.LENGTH, "size limit of a reply")
     if seen.finish is Finish.NATURAL and seen.exit_code == 0:

@@ -12,7 +12,8 @@ import pytest
 
 from providers import aichat, config
 from providers.aichat import Turn, set_limits
-from providers.output import Text
+from providers.endings import Ending, Verdict, decide
+from providers.output import Output, Text
 from providers.tests.attempts import (
     READ,
     attempt,
@@ -24,6 +25,7 @@ from providers.tests.attempts import (
     rest,
     stands_still,
 )
+from providers.transcript import Transcript
 from sasha.testing import TEST_KEY, eventually
 
 SECRET = "a prompt that nobody may see"
@@ -210,3 +212,20 @@ async def test_an_operators_lower_limit_stays(monkeypatch):
     finally:
         child.kill()
         await child.wait()
+
+
+@pytest.mark.parametrize(("part", "method"), [(Output, "feed"), (Transcript, "feed")])
+async def test_an_error_of_our_own_in_reading_is_never_called_complete(stand_in, monkeypatch, part, method):
+    calls = []
+    whole = getattr(part, method)
+
+    def fail_once(self, *args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return whole(self, *args)
+
+    monkeypatch.setattr(part, method, fail_once)
+    line = 'T [DEBUG] aichat::client::openai: stream-data: {"choices":[{"delta":{},"finish_reason":"stop"}]}'
+    made = await attempt(stand_in(f"echo '{line}' >$AICHAT_LOG_PATH; echo hi"))
+    assert decide(made.finished.evidence) == Verdict(Ending.CRASHED, "error in the server")

@@ -112,6 +112,7 @@ def test_each_piece_of_evidence_decides(evidence, ending, by):
 # In the order of precedence: each wins over all that follow it.
 PRECEDENCE = {
     "a spawn that failed": ({"spawn_error": "no binary"}, "not_started"),
+    "an error of this site's own": ({"broken": True}, "crashed"),
     "the size limit": ({"too_long": True}, "length"),
     "a natural finish with exit 0": ({"finish": Finish.NATURAL, "exit_code": 0}, "complete"),
     "the stop": ({"stopped": True}, "stopped"),

@@ -41,5 +41,5 @@ def test_of_two_that_make_a_secret_at_once_both_take_the_first(tmp_path):
 @pytest.mark.parametrize("bad", ["ten", "-1", "NaN", "Infinity"])
 def test_an_amount_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch):
     monkeypatch.setenv("SOME_USD", bad)
-    with pytest.raises(ImproperlyConfigured, match="it must be an amount such as 0.10"):
+    with pytest.raises(ImproperlyConfigured, match=r"it must be an amount such as 0\.10"):
         env_usd("SOME_USD", "1")
