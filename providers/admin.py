@@ -26,7 +26,8 @@ from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from providers import breaker, budgets, checkup, costs, forms, routing
+from providers import breaker, budgets, checkup, costs, forms
+from providers.condition import describe_provider, find_missing
 from providers.endings import Ending
 from providers.filters import (
     DayFilter,
@@ -504,26 +505,6 @@ class AttemptAdmin(NamedList):
         return format_html_join(mark_safe("<br>"), "{}: {}", lines) or "none"
 
 
-def find_missing() -> dict[str, str]:
-    """Return what keeps each provider from being asked at all, by slug: "it has no key". One pass over all models."""
-    reasons: dict[str, list[str]] = {str(slug): [] for slug in Provider.objects.values_list("slug", flat=True)}
-    found = routing.route()
-    for skipped in found.skipped:
-        if skipped.expected:
-            slug = skipped.name.partition(":")[0]
-            reasons[slug].append(skipped.reason.replace(skipped.provider_name, "it", 1))
-    askable = {name.partition(":")[0] for name in _could_be_asked(found)}
-    return {slug: _first_missing(words) for slug, words in reasons.items() if slug not in askable}
-
-
-def describe_provider(provider: Provider, missing: dict[str, str]) -> str:
-    """Return a provider's state in plain words; `missing` as of find_missing()."""
-    if not provider.enabled:
-        return "Not asked: it is switched off."
-    words = missing.get(provider.slug)
-    return f"Not asked: {words}." if words else breaker.describe(provider)
-
-
 def find_dearer(limit: Decimal) -> list[str]:
     """Return the models that are asked and of which one answer to a short question may cost more than `limit` USD."""
     models = list(Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
@@ -584,19 +565,6 @@ def list_current_uses(budget: Budget) -> list[Use]:
 def _budget_context(budget: Budget) -> dict[str, Any]:
     renews_at = budgets.get_span(budget.period, timezone.now()).renews_at
     return {"uses": list_current_uses(budget), "renews_at": renews_at}
-
-
-def _could_be_asked(found: routing.Route) -> list[str]:
-    return [str(candidate) for candidate in found.candidates] + [
-        skipped.name for skipped in found.skipped if not skipped.expected
-    ]
-
-
-def _first_missing(words: list[str]) -> str:
-    """Return the first that an admin can mend for all its models at once."""
-    if not words:
-        return "it has no models"
-    return next((word for word in words if word != "it is switched off"), "all its models are switched off")
 
 
 def _worst_case(model: Model, tiers: Sequence[costs.Tier]) -> Decimal | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from providers.admin import describe_provider, find_missing
 from providers.checkup import LiveResult, check, check_live, find_most, first_model
+from providers.condition import describe_provider, find_missing
 from providers.costs import plain
 from providers.models import Model, Provider
 
