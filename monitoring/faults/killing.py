@@ -101,6 +101,7 @@ def _judge(one: Killed) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     row = Message.objects.get(pk=one.seen.reply_id)
     while row.state != State.ENDED and time.monotonic() < deadline:
+        # No frame announces what another server does with a dead one's reply.
         time.sleep(0.1)
         row.refresh_from_db()
     one.lost_characters = max(0, len(one.seen.text) - len(row.text))

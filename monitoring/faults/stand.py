@@ -129,6 +129,7 @@ class Stand:
         """Return every aichat of the stand that is still there, zombies too, once the time for leaving is over."""
         deadline = time.monotonic() + ORPHAN_SECONDS
         while (left := self._find_aichats()) and time.monotonic() < deadline:
+            # The processes are the server's children: nobody tells us of their end.
             time.sleep(0.05)
         return left
 

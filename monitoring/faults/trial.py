@@ -194,6 +194,7 @@ class Trial:
         while (outcome := self._send(others, requested=f"flaky:{HEALED}")).seen.provider != "flaky":
             if time.monotonic() > deadline:
                 break
+            # The pause is over when the clock says so; asking faster would only be more messages.
             time.sleep(0.1)
         closed = flaky.values_list("breaker", flat=True).get() == Breaker.CLOSED
         self._check("breaker", "it answers again, and its breaker is closed", closed, outcome.seen.provider)
@@ -339,6 +340,7 @@ class Trial:
             if not any(line["open"] for line in new) or time.monotonic() > deadline:
                 self._last_line = max([self._last_line, *(line["id"] for line in new)])
                 return new
+            # The simulator notices a closed connection with its next write, and tells nobody.
             time.sleep(0.02)
 
     def _check(self, phase: str, name: str, ok: bool, words: str = "") -> None:
