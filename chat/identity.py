@@ -16,7 +16,7 @@ from channels.sessions import CookieMiddleware, SessionMiddleware
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
-from django.http import HttpRequest, HttpResponse, parse_cookie
+from django.http import Http404, HttpRequest, HttpResponse, parse_cookie
 
 GUEST_COOKIE = "sasha_guest"
 GUEST_COOKIE_SECONDS = 365 * 24 * 3600
@@ -66,6 +66,14 @@ def find_user(request: HttpRequest) -> User | None:
         return None
     token = getattr(request, "guest_token", None)
     return User.objects.filter(username=_guest_name(token)).first() if token else None
+
+
+def get_user_or_404(request: HttpRequest) -> User:
+    """Return whose conversations this request may see. Raises Http404 for strangers, as for what does not exist."""
+    user = find_user(request)
+    if user is None:
+        raise Http404
+    return user
 
 
 class SocketIdentity:

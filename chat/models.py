@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -57,6 +59,43 @@ class SiteSettings(models.Model):
         return "Site settings"
 
 
+class Account(models.Model):
+    """What a person has chosen for all of their conversations; made with the first choice."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="account")
+    system_prompt = models.TextField(blank=True, max_length=8000, help_text="For conversations without their own.")
+    parameters = models.JSONField(default=dict, blank=True, help_text="As of Conversation.")
+    language = models.CharField(max_length=16, blank=True, help_text="Empty: as the browser asks.")
+    # Sessions and sockets that began under another number count no longer.
+    session_epoch = models.PositiveIntegerField(default=0, help_text="Grows with `sign out everywhere`.")
+
+    def __str__(self) -> str:
+        return f"Account of {self.user}"
+
+
+class ApiToken(models.Model):
+    """A script's way in, as its owner. The token itself is shown once and never stored."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80, help_text="What it is for, in its owner's words.")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the whole token, in hex.")
+    ending = models.CharField(max_length=4, help_text="The last characters, to tell tokens apart.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} (…{self.ending})"
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by who may see them."""
+
+    def of(self, user: Any) -> ConversationQuerySet:
+        """Return the user's own, without those that are deleted; nobody's for None."""
+        return self.filter(owner=user, deleted_at=None) if user else self.none()
+
+
 class Conversation(models.Model):
     """A tree of messages of one owner; `current_leaf` names the branch that is shown and sent to the model."""
 
@@ -64,13 +103,24 @@ class Conversation(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations")
     name = models.CharField(max_length=64, help_text="What /ws?session= calls it; the id where the page made it.")
     title = models.CharField(max_length=200, blank=True)
+    has_own_title = models.BooleanField(default=False, help_text="A person named it: no title is made any more.")
+    system_prompt = models.TextField(blank=True, max_length=8000, help_text="Empty: that of the account.")
+    parameters = models.JSONField(
+        default=dict, blank=True, help_text="`temperature` and `max_tokens`; what is missing is as in the account."
+    )
+    pinned = models.BooleanField(default=False)
+    archived = models.BooleanField(default=False)
+    # Kept for a while, so that it can be undone.
+    deleted_at = models.DateTimeField(null=True, blank=True)
     model = models.CharField(max_length=160, blank=True, help_text="provider:model. Empty: whatever is best.")
     failover = models.CharField(
         max_length=16, choices=Failover, blank=True, help_text="Empty: as the site's settings say."
     )
     current_leaf = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(auto_now=True, help_text="When something was said last.")
+
+    objects = ConversationQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "name"], name="conversation_name_once_per_owner")]
@@ -111,6 +161,10 @@ class Message(models.Model):
     # A reply only, from here on.
     continues = models.BooleanField(default=False, help_text="Goes on where its parent, a reply, stopped.")
     reasoning = models.TextField(blank=True)
+    reasoning_ms = models.PositiveIntegerField(null=True, blank=True, help_text="From its first word to the text.")
+    left_out = models.PositiveIntegerField(
+        default=0, help_text="Messages from the beginning of the branch that were not sent, for lack of room."
+    )
     notices = models.JSONField(
         default=list, blank=True, help_text="Notice frames, each with the length of text before it."
     )
@@ -158,3 +212,52 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} {self.id}"
+
+
+class AttachmentKind(models.TextChoices):
+    IMAGE = "image"
+    TEXT = "text"
+
+
+class Attachment(models.Model):
+    """A file that goes with a message: an image as it was encoded here, or a text that is quoted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="attachments")
+    # NULL until the message is sent; what never is, goes away after a while.
+    message = models.ForeignKey(Message, models.CASCADE, null=True, blank=True, related_name="attachments")
+    kind = models.CharField(max_length=8, choices=AttachmentKind)
+    name = models.CharField(max_length=120, help_text="What its sender calls it: a label, never a path.")
+    media_type = models.CharField(max_length=40)
+    width = models.PositiveIntegerField(null=True, blank=True, help_text="Pixels, of an image.")
+    height = models.PositiveIntegerField(null=True, blank=True)
+    # In the database, so that every replica has it and a backup is one file.
+    data = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def new_share_key() -> str:
+    """Return what makes the address of a shared conversation unguessable: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+class Share(models.Model):
+    """A link under which anybody can read one branch of a conversation, up to the message at its end."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(max_length=32, unique=True, default=new_share_key, editable=False)
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="shares")
+    leaf = models.ForeignKey(Message, models.CASCADE, related_name="+", help_text="What comes after it is not shown.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.conversation} since {self.created_at:%Y-%m-%d}"

@@ -54,6 +54,8 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     # Locked: what is posted to a conversation is posted one by one.
     locked = Conversation.objects.select_for_update(of=("self",)).filter(owner__username=visitor.username, name=session)
     conversation = locked.first() or Conversation(pk=_id_for(session), owner=visitor.get_user(), name=session)
+    if conversation.deleted_at:
+        raise BadFrame("not_found", "This conversation has been deleted.")
     draft = Draft(
         conversation, visitor.username, replica, [] if conversation._state.adding else lines_of(conversation.pk)
     )
@@ -66,7 +68,7 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
 
 def find_conversation(visitor: Visitor, session: str) -> Conversation | None:
     """Return the visitor's conversation of that name, if there is one yet."""
-    return Conversation.objects.filter(owner__username=visitor.username, name=session).first()
+    return Conversation.objects.filter(owner__username=visitor.username, name=session, deleted_at=None).first()
 
 
 def _check_lengths(frame: PostingFrame) -> None:

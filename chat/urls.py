@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chat import views
+from chat.views import page
 
 app_name = "chat"
 urlpatterns = [
-    path("", views.new_conversation, name="new"),
-    path("c/<uuid:conversation_id>/", views.conversation, name="conversation"),
-    path("c/<uuid:conversation_id>/total", views.conversation_total, name="total"),
-    path("c/<uuid:conversation_id>/failover", views.choose_failover, name="failover"),
-    path("replies/<uuid:reply_id>/attempts", views.attempts, name="attempts"),
+    path("", page.new_conversation, name="new"),
+    path("c/<uuid:conversation_id>/", page.conversation, name="conversation"),
+    path("c/<uuid:conversation_id>/total", page.conversation_total, name="total"),
+    path("c/<uuid:conversation_id>/failover", page.choose_failover, name="failover"),
+    path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
 ]

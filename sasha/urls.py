@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.i18n import JavaScriptCatalog
 
 from providers import money_pages
 
@@ -18,6 +19,8 @@ reports = [
 ]
 urlpatterns = [
     path("", include("chat.urls")),
+    # What the scripts say, in the reader's language.
+    path("words.js", JavaScriptCatalog.as_view(packages=["chat"]), name="words"),
     path("admin/", include(reports)),
     path("admin/", admin.site.urls),
 ]

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from playwright.async_api import Page, async_playwright, expect
 
 from chat.database import db
-from chat.tests.test_browser import ARGUMENTS
+from chat.tests.browser.conftest import ARGUMENTS
 from providers.models import Attempt, Budget, Model, Price
 from providers.tests.test_admin import make_attempt
 from sasha.testing import free_port, make_provider, server_process

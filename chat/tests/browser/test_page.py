@@ -4,137 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-import pytest_asyncio
-from django.core.management import call_command
 from django.utils import timezone
-from playwright.async_api import Page, Route, WebSocket, async_playwright, expect
+from playwright.async_api import Route, WebSocket, expect
 
-from chat.database import db
 from chat.models import Conversation, Message, SiteSettings
 from chat.money import describe_cost
+from chat.tests.browser.pages import (
+    BROWSER,
+    ECHO,
+    LONG,
+    SHORT,
+    SLOW,
+    network_returns,
+    pieces,
+    replies,
+    say,
+    stored,
+    text_of,
+    until_ended,
+    until_text,
+    whole,
+)
 from providers.models import Model, Price, Provider
-from providers.simulator.script import answer, parse_model
-from sasha.testing import make_provider, server_process
+from sasha.testing import server_process
 
-CHROMIUM = shutil.which("chromium")
-# No sandbox: a container has none to give. The rest keeps Chromium from calling home.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
-MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _collected_files():
-    call_command("collectstatic", interactive=False, verbosity=0)
-
-
-@pytest_asyncio.fixture
-async def server(transactional_db, simulator, request):
-    """A server, with the environment that the test may name by `parametrize(..., indirect=True)`."""
-    await db(make_provider, simulator.url("openai-compatible"), *MODELS)
-    with server_process(**getattr(request, "param", {})) as server:
-        yield server
-
-
-@pytest.fixture
-def add(server, simulator):
-    """Add a provider with one model, which is asked before the fixtures' own."""
-
-    async def add(slug: str, model: str, priority: int = 10, **columns: object) -> None:
-        await db(make_provider, simulator.url("openai-compatible"), model, slug=slug, priority=priority, **columns)
-
-    return add
-
-
-@pytest_asyncio.fixture
-async def browser():
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def context(browser, server):
-    """Somebody's browser: the pages in it share a cookie. Whatever a page complains about fails the test."""
-    context = await browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
-    complaints: list[str] = []
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    yield context
-    await context.close()
-    # A lost connection is reported by the browser itself.
-    lost = ("/ws?", "net::ERR_CONNECTION_", "net::ERR_EMPTY_RESPONSE")
-    assert [text for text in complaints if not any(sign in text for sign in lost)] == []
-
-
-@pytest_asyncio.fixture
-async def page(context):
-    page = await context.new_page()
-    await page.goto("/")
-    return page
-
-
-async def say(page: Page, text: str, model: str = "") -> None:
-    if model:
-        await page.select_option("[data-model]", f"sim:{model}")
-    await page.fill("[data-composer]", text)
-    await page.press("[data-composer]", "Enter")
-
-
-def replies(page: Page, state: str = ""):
-    return page.locator(f"[data-role=assistant][data-state={state}]" if state else "[data-role=assistant]")
-
-
-async def text_of(page: Page, at: int = -1) -> str:
-    """Return the text of a reply as the page shows it."""
-    parts = replies(page).nth(at).locator("[data-text]")
-    return "".join(await parts.evaluate_all("parts => parts.map(part => part.textContent)"))
-
-
-async def pieces(page: Page) -> list[str]:
-    """Return what the answers are made of: their texts and notices, as HTML."""
-    return await replies(page).locator("[data-parts] > *").evaluate_all("all => all.map(piece => piece.outerHTML)")
-
-
-async def until_ended(page: Page, count: int = 1) -> None:
-    await expect(replies(page, "ended")).to_have_count(count, timeout=20_000)
-
-
-async def until_text(page: Page, text: str) -> None:
-    await expect(page.locator("[data-messages]")).to_contain_text(text, timeout=20_000)
-
-
-async def stored(page: Page, at: int = -1) -> Message:
-    return await Message.objects.aget(pk=await replies(page).nth(at).get_attribute("data-id"))
-
-
-async def network_returns(page: Page) -> None:
-    await page.evaluate("dispatchEvent(new Event('online'))")
-
-
-def whole(model: str) -> str:
-    return answer(parse_model(model), "").text
+pytestmark = BROWSER
 
 
 async def test_an_answer_grows_before_the_eyes_and_is_stored_as_shown(page):

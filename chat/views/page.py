@@ -6,7 +6,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chat.answered import find_names, make_story, total_of
 from chat.history import site_settings
-from chat.identity import find_user
+from chat.identity import find_user, get_user_or_404
 from chat.models import Conversation, Failover, Message, Role
 from chat.picker import introduce, list_providers, list_unavailable
 from chat.turns import Notice, Turn, find_branch, make_turn
@@ -47,8 +47,8 @@ def new_conversation(request: HttpRequest) -> HttpResponse:
 @never_cache
 def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Show the visitor's conversation; to anybody else it does not exist."""
-    user = _get_user(request)
-    found = get_object_or_404(Conversation.objects.filter(owner=user), pk=conversation_id)
+    user = get_user_or_404(request)
+    found = get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
     branch = find_branch(found.messages.all(), found.current_leaf_id)
     names = find_names(f"{message.provider}:{message.model}" for message in branch if message.model)
     return _render(request, user, found, [make_turn(message, names) for message in branch])
@@ -57,7 +57,7 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
 @require_POST
 def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Store what happens in this conversation when a provider fails in mid-answer; "" leaves it to the site."""
-    owned = Conversation.objects.filter(owner=_get_user(request))
+    owned = Conversation.objects.of(get_user_or_404(request))
     found = get_object_or_404(owned.only("pk"), pk=conversation_id)
     choice = request.POST.get("failover", "")
     if choice not in ("", *FAILOVERS):
@@ -70,7 +70,7 @@ def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRes
 @never_cache
 def conversation_total(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Say in plain text what the conversation has cost, for a page on which an answer has just ended."""
-    owned = Conversation.objects.filter(owner=_get_user(request))
+    owned = Conversation.objects.of(get_user_or_404(request))
     found = get_object_or_404(owned.only("pk"), pk=conversation_id)
     return HttpResponse(total_of(found.pk), content_type="text/plain; charset=utf-8")
 
@@ -79,18 +79,12 @@ def conversation_total(request: HttpRequest, conversation_id: uuid.UUID) -> Http
 @never_cache
 def attempts(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
     """Show how an answer was made: a page of its own, of which the chat page takes the part that matters."""
-    owned = Message.objects.filter(conversation__owner=_get_user(request), role=Role.ASSISTANT)
+    owned = Message.objects.filter(
+        conversation__in=Conversation.objects.of(get_user_or_404(request)), role=Role.ASSISTANT
+    )
     reply = get_object_or_404(owned.select_related("conversation"), pk=reply_id)
     context = {"conversation": reply.conversation, "story": make_story(reply)}
     return render(request, "chat/attempts.html", context)
-
-
-def _get_user(request: HttpRequest) -> User:
-    """Return whose conversations this request may see. Raises Http404 for strangers."""
-    user = find_user(request)
-    if user is None:
-        raise Http404
-    return user
 
 
 def _render(request: HttpRequest, user: User | None, shown: Conversation, turns: list[Turn]) -> HttpResponse:
@@ -124,6 +118,4 @@ def _list_failovers() -> dict[str, str]:
 
 def list_conversations(user: User | None) -> list[Conversation]:
     """Return the user's conversations, the last used one first."""
-    if user is None:
-        return []
-    return list(Conversation.objects.filter(owner=user).order_by("-updated_at")[:LIST_LENGTH])
+    return list(Conversation.objects.of(user).order_by("-updated_at")[:LIST_LENGTH])

@@ -1,0 +1,65 @@
+"""What the browser tests do with a page: write, wait for what it shows, read it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from playwright.async_api import Page, expect
+
+from chat.models import Message
+from providers.simulator.script import answer, parse_model
+
+CHROMIUM = shutil.which("chromium")
+SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
+MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
+
+# Every module of this folder sets `pytestmark` to this.
+BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
+]
+
+
+async def say(page: Page, text: str, model: str = "") -> None:
+    if model:
+        await page.select_option("[data-model]", f"sim:{model}")
+    await page.fill("[data-composer]", text)
+    await page.press("[data-composer]", "Enter")
+
+
+def replies(page: Page, state: str = ""):
+    return page.locator(f"[data-role=assistant][data-state={state}]" if state else "[data-role=assistant]")
+
+
+async def text_of(page: Page, at: int = -1) -> str:
+    """Return the text of a reply as the page shows it."""
+    parts = replies(page).nth(at).locator("[data-text]")
+    return "".join(await parts.evaluate_all("parts => parts.map(part => part.textContent)"))
+
+
+async def pieces(page: Page) -> list[str]:
+    """Return what the answers are made of: their texts and notices, as HTML."""
+    return await replies(page).locator("[data-parts] > *").evaluate_all("all => all.map(piece => piece.outerHTML)")
+
+
+async def until_ended(page: Page, count: int = 1) -> None:
+    await expect(replies(page, "ended")).to_have_count(count, timeout=20_000)
+
+
+async def until_text(page: Page, text: str) -> None:
+    await expect(page.locator("[data-messages]")).to_contain_text(text, timeout=20_000)
+
+
+async def stored(page: Page, at: int = -1) -> Message:
+    return await Message.objects.aget(pk=await replies(page).nth(at).get_attribute("data-id"))
+
+
+async def network_returns(page: Page) -> None:
+    await page.evaluate("dispatchEvent(new Event('online'))")
+
+
+def whole(model: str) -> str:
+    return answer(parse_model(model), "").text

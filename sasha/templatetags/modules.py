@@ -1,0 +1,22 @@
+"""`{% preload_modules %}`: every ES module of the page is fetched at once, not each after the one that imports it."""
+
+from __future__ import annotations
+
+from django import template
+from django.conf import settings
+from django.templatetags.static import static
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+# A script of its own, which is no module; and the one that the page names.
+NOT_PRELOADED = {"theme.js", "main.js"}
+MODULES = sorted(path.name for path in (settings.BASE_DIR / "static" / "js").glob("*.js"))
+
+
+@register.simple_tag
+def preload_modules() -> SafeString:
+    """Return a `modulepreload` link for each module in static/js."""
+    names = [name for name in MODULES if name not in NOT_PRELOADED]
+    return format_html_join("\n", '<link rel="modulepreload" href="{}">', ((static(f"js/{name}"),) for name in names))
