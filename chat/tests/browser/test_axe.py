@@ -1,0 +1,49 @@
+"""What axe-core finds on every page, light and dark, wide and narrow: nothing."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from django.urls import get_resolver
+from playwright.async_api import Page
+
+from chat.tests.browser.pages import BROWSER, SHORT, say, until_ended
+from chat.tests.test_strangers import routes
+
+pytestmark = BROWSER
+
+# Every page of the chat by the name of its address; what is not in either of these two fails below.
+PAGES = ["chat:new", "chat:conversation", "chat:attempts"]
+# What a browser never shows as a page of ours.
+NOT_PAGES = {"chat:failover", "chat:total"}
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
+
+
+def test_every_address_is_tried_or_no_page():
+    assert {name for name, _ in routes(get_resolver().url_patterns)} == {*PAGES, *NOT_PAGES} - {"chat:new"}
+
+
+async def test_axe_finds_nothing(page):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await say(page, "And now?", "sim-n20-at5-cut")
+    await until_ended(page, 2)
+    await assert_clean(page)
+    await page.locator("[data-answered] summary").first.click()
+    await assert_clean(page)
+    await page.goto(await page.locator("[data-attempts-link]").last.get_attribute("href"))
+    await assert_clean(page)
+    await page.goto("/")
+    await assert_clean(page)
+    await page.goto("/nowhere")
+    await assert_clean(page)
+
+
+async def assert_clean(page: Page) -> None:
+    # Before the colours change, which would fade otherwise.
+    await page.emulate_media(reduced_motion="reduce")
+    for scheme, width in LOOKS:
+        await page.emulate_media(color_scheme=scheme)
+        await page.set_viewport_size({"width": width, "height": 800})
+        found = await Axe().run(page)
+        assert found.violations_count == 0, f"{page.url} {scheme} {width}\n{found.generate_report()}"
