@@ -34,6 +34,11 @@ async def test_axe_finds_nothing(page):
     await assert_clean(page)
     await page.goto("/")
     await assert_clean(page)
+
+
+async def test_axe_finds_nothing_where_there_is_nothing(browser, server):
+    # In a browser of its own: the console complains of the status.
+    page = await browser.new_page(base_url=server.url)
     await page.goto("/nowhere")
     await assert_clean(page)
 
