@@ -9,6 +9,7 @@ import { FailoverChoice } from "./failover.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
+import { listenToShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Connection } from "./socket.js";
 import { Status } from "./status.js";
@@ -87,6 +88,7 @@ find("messages").addEventListener("click", (event) => {
   composer.focus();
 });
 showStories(find("messages"));
+listenToShortcuts();
 
 for (const example of document.querySelectorAll("[data-example]")) {
   example.addEventListener("click", () => composer.suggest(example.textContent));
