@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chat.views import page
+from chat.views import exports, page
 
 app_name = "chat"
 urlpatterns = [
@@ -12,5 +12,7 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/", page.conversation, name="conversation"),
     path("c/<uuid:conversation_id>/total", page.conversation_total, name="total"),
     path("c/<uuid:conversation_id>/failover", page.choose_failover, name="failover"),
+    path("c/<uuid:conversation_id>/export", exports.export_page, name="export"),
+    path("c/<uuid:conversation_id>/export.<str:extension>", exports.export, name="export-file"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
 ]

@@ -1,0 +1,87 @@
+"""Downloads: one conversation as a file. Nothing here is ever served as a page."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from chat.exports.document import in_base64, left_out
+from chat.exports.files import as_download, name_file
+from chat.exports.rows import Rows, fetch
+from chat.exports.texts import title_of, write_markdown, write_text
+from chat.identity import get_user_or_404
+from chat.models import Conversation
+
+
+class Format(NamedTuple):
+    """A way to write a conversation down. `write` takes its rows and whether the option was chosen."""
+
+    media_type: str
+    label: str | Promise
+    option: str
+    option_label: str | Promise
+    write: Callable[[Rows, bool], str]
+
+
+def write_json(rows: Rows, with_data: bool) -> str:
+    """Return the whole tree; attachments with their bytes or by name alone."""
+    document = rows.as_document(in_base64 if with_data else left_out)
+    return json.dumps(document, ensure_ascii=False, indent=1)
+
+
+FORMATS = {
+    "md": Format(
+        "text/markdown",
+        _("Markdown: the branch you see, to read or to publish"),
+        "reasoning",
+        _("With reasoning"),
+        lambda rows, chosen: write_markdown(rows.as_reading(reasoning=chosen)),
+    ),
+    "txt": Format(
+        "text/plain",
+        _("Plain text: the branch you see, for any editor"),
+        "reasoning",
+        _("With reasoning"),
+        lambda rows, chosen: write_text(rows.as_reading(reasoning=chosen)),
+    ),
+    "json": Format(
+        "application/json",
+        _("JSON: every branch with all that is known, to import again"),
+        "attachments",
+        _("With the attached files"),
+        write_json,
+    ),
+}
+
+
+@require_safe
+@never_cache
+def export_page(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
+    """Offer the conversation as a file, and by link where the site shares."""
+    found = get_object_or_404(Conversation.objects.of(get_user_or_404(request)), pk=conversation_id)
+    return render(request, "chat/export.html", {"conversation": found, "title": title_of(found), "formats": FORMATS})
+
+
+@require_safe
+@never_cache
+def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> HttpResponseBase:
+    """Send the conversation as a file; `?reasoning=1` or `?attachments=1` add to it."""
+    found = get_object_or_404(Conversation.objects.of(get_user_or_404(request)), pk=conversation_id)
+    if extension not in FORMATS:
+        raise Http404
+    chosen = FORMATS[extension]
+    option = request.GET.get(chosen.option) == "1"
+    text = chosen.write(fetch(found, with_data=option), option)
+    # A lone surrogate cannot be sent; none is stored, but a file must not fail for one.
+    response = HttpResponse(text.encode(errors="replace"), content_type=f"{chosen.media_type}; charset=utf-8")
+    return as_download(response, name_file(title_of(found), extension))
