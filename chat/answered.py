@@ -5,17 +5,15 @@ What is not known is said to be unknown; what did not happen is said not to have
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from chat.models import Message
-from chat.money import describe_total, format_rate, format_usd
+from chat.money import format_rate, format_usd
 from chat.turns import Names, format_duration, name_model
 from providers.costs import total_input, usage_of
 from providers.endings import Ending
@@ -87,17 +85,6 @@ def find_names(exact: Iterable[str]) -> Names:
             f"{slug}:{name}": name_model(provider_name, label or name) for slug, provider_name, name, label in rows
         },
     )
-
-
-def total_of(conversation_id: uuid.UUID) -> str:
-    """Return what the conversation has cost, in words; "" before anything has ended. One query."""
-    ended = Attempt.objects.filter(conversation_id=conversation_id).exclude(ending="")
-    sums = ended.aggregate(
-        cost=Sum("cost_usd"),
-        estimated=Count("pk", filter=Q(count_source=CountSource.ESTIMATED, cost_usd__gt=0)),
-        unknown=Count("reply_id", distinct=True, filter=Q(cost_usd=None)),
-    )
-    return describe_total(sums["cost"], estimated=sums["estimated"] > 0, unknown=sums["unknown"])
 
 
 def _name(exact: str, names: Names) -> tuple[str, str]:

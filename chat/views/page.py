@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from chat.answered import find_names, make_story, total_of
+from chat.answered import find_names, make_story
 from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
 from chat.models import Conversation, Failover, Message, Role
 from chat.picker import introduce, list_providers, list_unavailable
+from chat.sums import find_sums
 from chat.turns import Notice, Turn, find_branch, make_turn
 from providers.endings import Ending
 
@@ -68,11 +69,11 @@ def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRes
 
 @require_safe
 @never_cache
-def conversation_total(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
-    """Say in plain text what the conversation has cost, for a page on which an answer has just ended."""
-    owned = Conversation.objects.of(get_user_or_404(request))
-    found = get_object_or_404(owned.only("pk"), pk=conversation_id)
-    return HttpResponse(total_of(found.pk), content_type="text/plain; charset=utf-8")
+def conversation_sums(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
+    """Show what the conversation has used, for a page on which an answer has just ended."""
+    user = get_user_or_404(request)
+    found = get_object_or_404(Conversation.objects.of(user).only("pk"), pk=conversation_id)
+    return render(request, "chat/sums.html", {"sums": find_sums(found.pk, user.pk)})
 
 
 @require_safe
@@ -101,7 +102,7 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "failovers": _list_failovers(),
         "providers": providers,
         "unavailable": list_unavailable(providers),
-        "total": total_of(shown.pk) if turns else "",
+        "sums": find_sums(shown.pk if turns else None, user.pk if user else None),
         "introduction": introduce(providers),
         "examples": EXAMPLES,
         "endings": {ending.value: ending.sentence for ending in Ending},

@@ -153,7 +153,7 @@ export class Conversation {
       if (replies.current) announcer.begin("Waiting for the next answer.");
     });
     this.#changed();
-    this.page.showTotal();
+    this.page.showSums();
     if (metadata.ending !== "complete" || metadata.attempts > 1) this.page.refreshModels();
   }
 

@@ -2,7 +2,7 @@
 
 import { Announcer } from "./announce.js";
 import { showStories } from "./answered.js";
-import { fetchElements, fetchText } from "./catchup.js";
+import { fetchElements } from "./catchup.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { FailoverChoice } from "./failover.js";
@@ -57,7 +57,7 @@ const connection = new Connection(session, {
   lost: (final) => conversation.lost(final),
 });
 const failover = new FailoverChoice(find("failover-form"), () => status.show("Your choice could not be stored. Try again."));
-const page = { announcer, composer, connection, failover, follower, outbox, replies, rename, refreshModels, showTotal, sidebar, status, thread };
+const page = { announcer, composer, connection, failover, follower, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
 
 function rename(title) {
@@ -66,11 +66,12 @@ function rename(title) {
   sidebar.rename(session, title);
 }
 
-async function showTotal() {
-  const total = await fetchText(root.dataset.totalUrl);
-  if (total === null) return;
-  find("total").textContent = total;
-  find("total").hidden = !total;
+async function showSums() {
+  const [sums] = await fetchElements(root.dataset.sumsUrl, "[data-sums]");
+  if (!sums) return;
+  const budget = sums.querySelector("[data-budget]")?.textContent ?? "";
+  if (budget && budget !== find("budget")?.textContent) announcer.say(budget);
+  find("sums").replaceWith(sums);
 }
 
 // Pauses begin with an answer that failed, and end while nobody looks.

@@ -14,7 +14,7 @@ pytestmark = BROWSER
 # Every page of the chat by the name of its address; what is not in either of these two fails below.
 PAGES = ["chat:new", "chat:conversation", "chat:attempts"]
 # What a browser never shows as a page of ours.
-NOT_PAGES = {"chat:failover", "chat:total"}
+NOT_PAGES = {"chat:failover", "chat:sums"}
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
 
