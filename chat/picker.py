@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 from django.utils.text import get_text_list
+from django.utils.translation import gettext as _
 
 from chat.money import format_rate
 from chat.turns import name_model
@@ -111,10 +112,23 @@ def describe_price(tiers: Sequence[Tier]) -> str:
     return f"from {price}" if len(tiers) > 1 else price
 
 
+def describe_context(tokens: int | None) -> str:
+    """Return a model's room in short, rounded down: `128K context`, `1M context`; "" where it is unknown."""
+    if tokens is None:
+        return ""
+    if tokens >= 1_000_000:
+        return _("%(count)sM context") % {"count": tokens // 1_000_000}
+    if tokens >= 1000:
+        return _("%(count)sK context") % {"count": tokens // 1000}
+    return _("%(count)s tokens of context") % {"count": tokens}
+
+
 def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
     paused = "paused, but the nearest to recovery, " if candidate.early else ""
     name = name_model(candidate.provider_name, candidate.label)
-    return Option(str(candidate), candidate.label, name, paused + describe_price(tiers))
+    room = describe_context(candidate.context_window)
+    note = ", ".join(filter(None, [paused + describe_price(tiers), room]))
+    return Option(str(candidate), candidate.label, name, note)
 
 
 def _make_unavailable(skipped: Skipped) -> Option:

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from chat.picker import introduce, list_providers
+from chat.picker import describe_context, introduce, list_providers
 from providers.local_model import SLUG
 from providers.models import Budget, Model, Price, Provider
 from sasha.testing import make_provider
@@ -175,3 +175,24 @@ def test_the_empty_page_does_not_promise_who_is_switched_off():
     assert introduction()[0] == "Nothing can answer yet: no model can be asked right now."
     add("on", "b")
     assert introduction() == ["On answers first."]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (None, ""),
+        (512, "512 tokens of context"),
+        (8192, "8K context"),
+        (128_000, "128K context"),
+        (999_999, "999K context"),
+        (1_048_576, "1M context"),
+    ],
+)
+def test_a_models_room_is_told_in_short(tokens, words):
+    assert describe_context(tokens) == words
+
+
+def test_the_picker_tells_the_price_and_the_room():
+    make_provider("http://127.0.0.1:1", "a")
+    Model.objects.update(context_window=128_000)
+    assert list_providers(None)[0].options[0].note == "price unknown, 128K context"
