@@ -13,6 +13,8 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/sums", page.conversation_sums, name="sums"),
     path("c/<uuid:conversation_id>/failover", page.choose_failover, name="failover"),
     path("c/<uuid:conversation_id>/export", exports.export_page, name="export"),
-    path("c/<uuid:conversation_id>/export.<str:extension>", exports.export, name="export-file"),
+    path("c/<uuid:conversation_id>/export.md", exports.export, {"extension": "md"}, name="export-md"),
+    path("c/<uuid:conversation_id>/export.txt", exports.export, {"extension": "txt"}, name="export-txt"),
+    path("c/<uuid:conversation_id>/export.json", exports.export, {"extension": "json"}, name="export-json"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
 ]

@@ -38,7 +38,7 @@ def as_alice(alice) -> Client:
 
 
 def download(client: Client, talk: Conversation, extension: str, query: str = ""):
-    response = client.get(reverse("chat:export-file", args=[talk.pk, extension]) + query)
+    response = client.get(reverse(f"chat:export-{extension}", args=[talk.pk]) + query)
     assert response.status_code == 200
     return response
 
@@ -144,7 +144,7 @@ def test_only_the_owner_can_export(alice):
     bob.force_login(User.objects.create_user("bob"))
     for client in (bob, Client()):
         for extension in ("md", "txt", "json"):
-            assert client.get(reverse("chat:export-file", args=[talk.pk, extension])).status_code == 404
+            assert client.get(reverse(f"chat:export-{extension}", args=[talk.pk])).status_code == 404
         assert client.get(reverse("chat:export", args=[talk.pk])).status_code == 404
 
 
@@ -153,8 +153,8 @@ def test_the_page_offers_every_format_and_unknown_ones_do_not_exist(alice, as_al
     page = as_alice.get(reverse("chat:export", args=[talk.pk]))
     assert re.findall(r'data-export="(\w+)"', page.text) == ["md", "txt", "json"]
     assert "<b>" not in page.text
-    assert as_alice.get(reverse("chat:export-file", args=[talk.pk, "html"])).status_code == 404
-    assert as_alice.post(reverse("chat:export-file", args=[talk.pk, "md"])).status_code == 405
+    assert as_alice.get(f"/c/{talk.pk}/export.html").status_code == 404
+    assert as_alice.post(reverse("chat:export-md", args=[talk.pk])).status_code == 405
 
 
 # A message cannot change how the next one is read.

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -69,16 +70,18 @@ FORMATS = {
 def export_page(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Offer the conversation as a file, and by link where the site shares."""
     found = get_object_or_404(Conversation.objects.of(get_user_or_404(request)), pk=conversation_id)
-    return render(request, "chat/export.html", {"conversation": found, "title": title_of(found), "formats": FORMATS})
+    formats = [
+        (reverse(f"chat:export-{extension}", args=[found.pk]), extension, format)
+        for extension, format in FORMATS.items()
+    ]
+    return render(request, "chat/export.html", {"conversation": found, "title": title_of(found), "formats": formats})
 
 
 @require_safe
 @never_cache
 def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> HttpResponseBase:
-    """Send the conversation as a file; `?reasoning=1` or `?attachments=1` add to it."""
+    """Send the conversation as a file, in one of FORMATS; `?reasoning=1` or `?attachments=1` add to it."""
     found = get_object_or_404(Conversation.objects.of(get_user_or_404(request)), pk=conversation_id)
-    if extension not in FORMATS:
-        raise Http404
     chosen = FORMATS[extension]
     option = request.GET.get(chosen.option) == "1"
     text = chosen.write(fetch(found, with_data=option), option)

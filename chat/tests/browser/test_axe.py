@@ -12,9 +12,20 @@ from chat.tests.test_strangers import routes
 pytestmark = BROWSER
 
 # Every page of the chat by the name of its address; what is not in either of these two fails below.
-PAGES = ["chat:new", "chat:conversation", "chat:attempts"]
+PAGES = [
+    "chat:new",
+    "chat:conversation",
+    "chat:attempts",
+    "chat:export",
+]
 # What a browser never shows as a page of ours.
-NOT_PAGES = {"chat:failover", "chat:sums"}
+NOT_PAGES = {
+    "chat:failover",
+    "chat:sums",
+    "chat:export-md",
+    "chat:export-txt",
+    "chat:export-json",
+}
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
 
@@ -27,10 +38,13 @@ async def test_axe_finds_nothing(page):
     await until_ended(page)
     await say(page, "And now?", "sim-n20-at5-cut")
     await until_ended(page, 2)
+    conversation = page.url
     await assert_clean(page)
     await page.locator("[data-answered] summary").first.click()
     await assert_clean(page)
     await page.goto(await page.locator("[data-attempts-link]").last.get_attribute("href"))
+    await assert_clean(page)
+    await page.goto(f"{conversation}export")
     await assert_clean(page)
     await page.goto("/")
     await assert_clean(page)
