@@ -124,8 +124,7 @@ class ChatConsumer(AsyncConsumer):
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
         if not self.group:
             assert self.visitor is not None
-            owner_and_name = f"{self.visitor.username}/{self.session}"
-            self.group = f"conversation.{hashlib.sha256(owner_and_name.encode()).hexdigest()[:32]}"
+            self.group = group_of(self.visitor, self.session)
             await self.channel_layer.group_add(self.group, self.channel_name)
 
     async def on_post(self, frame: protocol.Start | protocol.Regenerate | protocol.Continue) -> None:
@@ -237,6 +236,12 @@ class ChatConsumer(AsyncConsumer):
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         await self.send({"type": "websocket.send", "text": protocol.encode(frame)})
+
+
+def group_of(visitor: Visitor, session: str) -> str:
+    """Return the name of the group of everybody who watches this conversation."""
+    owner_and_name = f"{visitor.username}/{session}"
+    return f"conversation.{hashlib.sha256(owner_and_name.encode()).hexdigest()[:32]}"
 
 
 def started_of(reply: Message, user_message_id: UUID | None, client_id: str | None) -> protocol.Started:

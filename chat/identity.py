@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse, parse_cookie
+from django.middleware.csrf import CsrfViewMiddleware
 
 GUEST_COOKIE = "sasha_guest"
 GUEST_COOKIE_SECONDS = 365 * 24 * 3600
@@ -52,6 +53,9 @@ class GuestMiddleware:
         token = _guest_token(request.COOKIES) or uuid.uuid4().hex
         request.guest_token = token  # type: ignore[attr-defined]
         response = self.get_response(request)
+        if not response.get("Content-Type", "").startswith("text/html"):
+            # A script that keeps cookies must stay the script it was.
+            return response
         # With every page, so that the year begins anew.
         value = signing.dumps(token, salt=SALT)
         response.set_cookie(GUEST_COOKIE, value, max_age=GUEST_COOKIE_SECONDS, httponly=True, samesite="Lax")
@@ -74,6 +78,36 @@ def get_user_or_404(request: HttpRequest) -> User:
     if user is None:
         raise Http404
     return user
+
+
+def find_visitor(request: HttpRequest) -> Visitor | None:
+    """Return who speaks the wire protocol over HTTP: as on the socket, but whoever it is can fetch the answer later."""
+    if isinstance(request.user, User):
+        return Visitor(request.user.get_username())
+    if _is_script(request) and settings.LOCAL_MODE:
+        return Visitor(LOCAL_USER)
+    return _guest(request.COOKIES)
+
+
+def _is_script(request: HttpRequest) -> bool:
+    """Return whether no browser has sent this, neither for a page of ours nor, without cookies, for another's."""
+    return not request.COOKIES and request.headers.keys().isdisjoint({"Origin", "Sec-Fetch-Site"})
+
+
+def forged(request: HttpRequest) -> bool:
+    """Return whether a browser may have sent this without its reader's will: nothing in it that only our pages know."""
+    if _is_script(request):
+        return False
+    check = _CsrfCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    return check.process_view(request, lambda _: HttpResponse(), (), {}) is not None
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check, for views that take JSON and answer in JSON."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> str:
+        return reason
 
 
 class SocketIdentity:

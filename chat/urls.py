@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from chat.views import exports, page
 
@@ -17,4 +17,5 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/export.txt", exports.export, {"extension": "txt"}, name="export-txt"),
     path("c/<uuid:conversation_id>/export.json", exports.export, {"extension": "json"}, name="export-json"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
+    path("api/", include("chat.api_urls")),
 ]

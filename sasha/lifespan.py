@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chat import runner
+from chat import plain_http, runner
 from chat.database import close_connections, db
 from providers import config
 
@@ -16,4 +16,5 @@ async def start() -> None:
 async def stop(grace: float) -> None:
     """End every reply, within `grace` seconds where they do not end by themselves."""
     await runner.current().drain(grace)
+    plain_http.close_all()
     await close_connections()

@@ -1,0 +1,114 @@
+"""The wire protocol over plain HTTP, as in docs/protocol.md: POSTs for what a client says, event streams back."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from chat import protocol
+from chat.database import db
+from chat.identity import Visitor, find_visitor, forged
+from chat.models import Message, Role
+from chat.plain_http import END_MARK, FrameStream, SingleFrame
+
+# What the `code` of an `error` is as a status; everything else is the client's mistake.
+STATUSES = {"not_found": 404, "still_running": 409, "too_many": 429, "restarting": 503}
+P = ParamSpec("P")
+ForVisitor = Callable[Concatenate[HttpRequest, Visitor, P], Coroutine[Any, Any, HttpResponseBase]]
+
+
+def for_visitor(view: ForVisitor[P]) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
+    """Give the view its visitor, and refuse who has not signed in and what another site has made a browser send."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > protocol.FRAME_LIMIT:
+            return refuse(413, "too_large", f"A frame has at most {protocol.FRAME_LIMIT // 1024} KiB.")
+        visitor = await db(find_visitor, request)
+        if visitor is None:
+            return refuse(401, "sign_in", "Sign in first.")
+        if forged(request):
+            return refuse(403, "forbidden", "This request does not come from a page of this site, or from an old one.")
+        return await view(request, visitor, *args, **kwargs)
+
+    return checked
+
+
+def refuse(status: int, code: str, sentence: str) -> JsonResponse:
+    """Return an `error` that is not the socket's."""
+    return JsonResponse({"type": protocol.Error.type, "error": sentence, "code": code}, status=status)
+
+
+def nothing() -> HttpResponse:
+    """Return an answer without content, which is not a page either."""
+    return HttpResponse(status=204, content_type="application/json")
+
+
+@require_POST
+@for_visitor
+async def messages(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponseBase:
+    """Take one frame, and answer with the frame that answers it."""
+    return await _answer(visitor, name, request.body.decode(errors="replace"))
+
+
+@require_POST
+@for_visitor
+async def stop(request: HttpRequest, visitor: Visitor, reply_id: uuid.UUID) -> HttpResponseBase:
+    """End a reply."""
+    return await _answer(visitor, "", json.dumps({"type": protocol.Stop.type, "replyId": str(reply_id)}))
+
+
+async def _answer(visitor: Visitor, name: str, text: str) -> HttpResponseBase:
+    answers = await SingleFrame(visitor, name).handle(text)
+    if not answers:
+        return nothing()
+    answer = answers[0]
+    if answer["type"] == protocol.Closing.type:
+        return refuse(500, "failed", answer["reason"])
+    if answer["type"] == protocol.Error.type:
+        return JsonResponse(answer, status=STATUSES.get(answer["code"], 400))
+    return JsonResponse(answer, status=202)
+
+
+@require_GET
+@for_visitor
+async def conversation_events(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponseBase:
+    """Stream what a socket is sent that says `hello`."""
+    after = dict(re.findall(r"([0-9a-f-]{36}):(\d{1,9})", request.GET.get("after", "")))
+    hello = {"type": protocol.Hello.type, "after": {reply_id: int(seq) for reply_id, seq in after.items()}}
+    return _stream(FrameStream(visitor, name, hello))
+
+
+@require_GET
+@for_visitor
+async def reply_events(request: HttpRequest, visitor: Visitor, reply_id: uuid.UUID) -> HttpResponseBase:
+    """Stream one reply, from behind a number on, up to its `complete`."""
+    after = request.headers.get("Last-Event-ID") or request.GET.get("after", "")
+    if after.endswith(END_MARK):
+        return nothing()
+    session = await db(_find_session, visitor, reply_id)
+    if session is None:
+        return refuse(404, "not_found", "There is no such answer.")
+    attach = {"type": protocol.Attach.type, "replyId": str(reply_id), "after": int(after) if after.isdecimal() else 0}
+    return _stream(FrameStream(visitor, session, attach, str(reply_id)))
+
+
+def _find_session(visitor: Visitor, reply_id: uuid.UUID) -> str | None:
+    owned = Message.objects.filter(conversation__owner__username=visitor.username, conversation__deleted_at=None)
+    return owned.filter(pk=reply_id, role=Role.ASSISTANT).values_list("conversation__name", flat=True).first()
+
+
+def _stream(frames: FrameStream) -> StreamingHttpResponse:
+    # The second is nginx's; the first keeps caches and compressing proxies from collecting events.
+    headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
