@@ -162,9 +162,9 @@ class ChatConsumer(AsyncConsumer):
         self.runner.stop(frame.reply_id)
 
     async def on_hello(self, frame: protocol.Hello) -> None:
-        unfinished = await db(self._find_unfinished)
+        last, unfinished = await db(self._find_unfinished)
         running = unfinished[0] if unfinished else None
-        await self._send(protocol.HelloAnswer(self.session, running))
+        await self._send(protocol.HelloAnswer(self.session, running, unfinished, last))
         known = await db(lambda: set(self._own_all().filter(pk__in=frame.after).values_list("pk", flat=True)))
         for reply_id in [*unfinished, *(known - set(unfinished))]:
             self._follow(reply_id, frame.after.get(reply_id, 0))
@@ -187,13 +187,14 @@ class ChatConsumer(AsyncConsumer):
         if not await db(self._own(reply_id).exists):
             raise BadFrame("not_found", "There is no such answer.")
 
-    def _find_unfinished(self) -> list[UUID]:
+    def _find_unfinished(self) -> tuple[UUID | None, list[UUID]]:
+        """Return the last message of the conversation and its unfinished replies, the oldest first."""
         assert self.visitor is not None
         conversation = find_conversation(self.visitor, self.session)
         if conversation is None:
-            return []
+            return None, []
         unfinished = conversation.messages.exclude(state=State.ENDED).order_by("created_at")
-        return list(unfinished.values_list("pk", flat=True))
+        return conversation.current_leaf_id, list(unfinished.values_list("pk", flat=True))
 
     # --- What goes out ------------------------------------------------------------------------------------------------
 

@@ -342,11 +342,13 @@ class Error:
 
 @dataclass(frozen=True)
 class HelloAnswer:
-    """The answer to `hello`: which reply runs, if any."""
+    """The answer to `hello`: the reply that runs, if any, everything `unfinished`, and the `last` message of all."""
 
     type: ClassVar = "hello"
     session_id: str
     running: uuid.UUID | None = None
+    unfinished: list[uuid.UUID] = field(default_factory=list)
+    last: uuid.UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -394,6 +396,8 @@ def _plain(frame: object) -> dict[str, Any]:
             continue
         if isinstance(value, uuid.UUID):
             value = str(value)
+        elif isinstance(value, list):
+            value = [str(item) for item in value]
         elif dataclasses.is_dataclass(value):
             value = _plain(value)
         plain[spec.wire_name] = value

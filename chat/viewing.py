@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,9 @@ from providers.endings import Ending
 
 # How often the row of a reply is read that another replica writes, or a dead one wrote.
 POLL_SECONDS = 0.5
+# Text in one frame: a page shows the beginning of a long answer before its end has arrived.
+FRAME_BYTES = 64 * 1024
+LONGEST_CHARACTER = 4
 
 
 async def frames(runner: Runner, reply_id: UUID, session: str, after: int) -> AsyncGenerator[ServerFrame, None]:
@@ -82,16 +85,35 @@ def metadata_of(row: Message) -> protocol.Metadata:
 
 
 def _joined(numbered: Numbered, reply_id: UUID, session: str) -> Iterator[ServerFrame]:
-    """Yield one frame for each run of events of the same kind; notices stay apart."""
+    """Yield one frame for each run of events of the same kind, up to FRAME_BYTES; notices stay apart."""
     seq = numbered.seq
     for kind, run in groupby(numbered.events, key=lambda event: event.kind):
-        events = list(run)
         if kind == "notice":
-            for at, event in enumerate(events):
-                yield protocol.Notice(reply_id, seq + at, **event.data)
-        else:
+            for event in run:
+                yield protocol.Notice(reply_id, seq, **event.data)
+                seq += 1
+            continue
+        for events in _portions(run):
             yield _text_frame(kind, events, session, reply_id, seq)
-        seq += len(events)
+            seq += len(events)
+
+
+def _portions(run: Iterable[Event]) -> Iterator[list[Event]]:
+    """Yield the events in groups whose text fits into a frame together; one that does not fit is a group by itself."""
+    portion: list[Event] = []
+    size = 0
+    for event in run:
+        length = _size(event.text)
+        if portion and size + length > FRAME_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(event)
+        size += length
+    yield portion
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _text_frame(kind: str, events: Sequence[Event], session: str, reply_id: UUID, seq: int) -> protocol.Chunk:
@@ -102,7 +124,10 @@ def _text_frame(kind: str, events: Sequence[Event], session: str, reply_id: UUID
 
 def _whole(row: Message, session: str) -> Iterator[ServerFrame]:
     """Yield the stored reply from number 1 to its last. Numbers inside are no longer those of the events."""
-    pieces = list(_pieces(row))
+    pieces = [(kind, part) for kind, content in _pieces(row) for part in _cut(kind, content)]
+    if len(pieces) > row.last_seq:
+        # Fewer events than frames, each of which needs a number: it came in very large reads.
+        pieces = list(_pieces(row))
     # One piece of text takes all the numbers that are left over, so that nothing seems to be missing.
     spare = row.last_seq - len(pieces)
     seq = 0
@@ -114,6 +139,14 @@ def _whole(row: Message, session: str) -> Iterator[ServerFrame]:
         frame = protocol.Reasoning if kind == "reasoning" else protocol.Chunk
         yield frame(content, session, row.id, seq, seq + spare)
         seq, spare = seq + spare, 0
+
+
+def _cut(kind: str, content: Any) -> list[Any]:
+    """Return `content` in parts that fit into a frame each."""
+    if kind == "notice" or _size(content) <= FRAME_BYTES:
+        return [content]
+    length = FRAME_BYTES if content.isascii() else FRAME_BYTES // LONGEST_CHARACTER
+    return [content[start : start + length] for start in range(0, len(content), length)]
 
 
 def _pieces(row: Message) -> Iterator[tuple[str, Any]]:
