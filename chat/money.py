@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from providers.models import CountSource
 
 # A cost of less than this is written with three digits that count, however far behind the point they are.
@@ -30,20 +33,29 @@ def format_rate(rate: Decimal) -> str:
 def describe_cost(usd: Decimal | None, source: str, attempts: int) -> str:
     """Return what an answer cost; "" where nobody was asked, and `free` only where it is known to have cost nothing."""
     if usd is None:
-        return "cost unknown" if attempts else ""
+        return _("cost unknown") if attempts else ""
     if source == CountSource.NOT_BILLED:
-        return "nothing billed"
+        return _("nothing billed")
     if not usd:
-        return "free"
-    return f"about {format_usd(usd)}" if source == CountSource.ESTIMATED else format_usd(usd)
+        return _("free")
+    return about(usd) if source == CountSource.ESTIMATED else format_usd(usd)
 
 
 def describe_total(usd: Decimal | None, *, estimated: bool, unknown: int) -> str:
     """Return what a conversation cost. `unknown`: answers with a part of unknown cost, which is in no sum."""
     if usd is None:
-        return "This conversation: cost unknown" if unknown else ""
-    known = f"{'about ' if estimated else ''}{format_usd(usd)}" if usd else "free"
+        return _("This conversation: cost unknown") if unknown else ""
     if not unknown:
-        return f"This conversation: {known}"
-    known = known if usd else format_usd(usd)
-    return f"This conversation: {known} ({unknown} {'answer' if unknown == 1 else 'answers'} of unknown cost)"
+        known = _("free") if not usd else about(usd) if estimated else format_usd(usd)
+        return _("This conversation: %(cost)s") % {"cost": known}
+    words = ngettext(
+        "This conversation: %(cost)s (%(count)s answer of unknown cost)",
+        "This conversation: %(cost)s (%(count)s answers of unknown cost)",
+        unknown,
+    )
+    return words % {"cost": about(usd) if usd and estimated else format_usd(usd), "count": unknown}
+
+
+def about(usd: Decimal) -> str:
+    """Return an amount that is an estimate: `about $0.12`."""
+    return _("about %(cost)s") % {"cost": format_usd(usd)}

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from chat.models import Message, Role, State
 from chat.money import describe_cost
-from providers.endings import Ending
+from providers.endings import SENTENCES, Ending
 
 # In place of the id that a reply will have: static/js/thread.js puts it into the address.
 NO_ID = uuid.UUID(int=0)
 # What stands under an answer that is not there yet.
-WAITING_FOR_TURN = "Waiting for its turn"
-WRITING = "Writing"
+WAITING_FOR_TURN = gettext_lazy("Waiting for its turn")
+WRITING = gettext_lazy("Writing")
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,14 @@ def make_turn(message: Message, names: Names) -> Turn:
 def describe_waiting(message: Message, names: Names) -> str:
     """Return what a reply waits for before it has text, or ""."""
     if message.state == State.QUEUED:
-        return WAITING_FOR_TURN
+        return str(WAITING_FOR_TURN)
     if message.state != State.RUNNING:
         return ""
     if message.text:
-        return WRITING
-    return f"Waiting for {names.of_provider(message.provider)}" if message.provider else "Waiting for an answer"
+        return str(WRITING)
+    if not message.provider:
+        return _("Waiting for an answer")
+    return _("Waiting for %(provider)s") % {"provider": names.of_provider(message.provider)}
 
 
 def split_at_notices(text: str, notices: list[dict[str, Any]]) -> list[Part]:
@@ -145,10 +149,10 @@ def split_at_notices(text: str, notices: list[dict[str, Any]]) -> list[Part]:
 
 
 def describe_ending(ending: str, error: str) -> str:
-    """Return what to say about an answer that is not whole, or ""."""
+    """Return what to say about an answer that is not whole, or "". Errors are stored in English, most of them usual."""
     if ending in ("", Ending.COMPLETE):
         return ""
-    return error or Ending(ending).sentence
+    return error if error and error != SENTENCES[Ending(ending)] else Ending(ending).sentence
 
 
 def list_facts(reply: Message, names: Names) -> list[str]:
@@ -157,13 +161,13 @@ def list_facts(reply: Message, names: Names) -> list[str]:
     if reply.duration_ms is not None:
         facts.append(format_duration(reply.duration_ms))
     if reply.first_token_ms is not None:
-        facts.append(f"first token {format_duration(reply.first_token_ms)}")
+        facts.append(_("first token %(time)s") % {"time": format_duration(reply.first_token_ms)})
     if reply.input_tokens is not None:
         # Cached ones are read as well; the column holds the fresh ones alone.
         count = reply.input_tokens + (reply.cache_read_tokens or 0) + (reply.cache_write_tokens or 0)
-        facts.append(f"{count} tokens in")
+        facts.append(_("%(count)s tokens in") % {"count": count})
     if reply.output_tokens is not None:
-        facts.append(f"{reply.output_tokens} tokens out")
+        facts.append(_("%(count)s tokens out") % {"count": reply.output_tokens})
     if cost := describe_cost(reply.cost_usd, reply.cost_source, reply.attempts):
         facts.append(cost)
     return facts
@@ -172,8 +176,10 @@ def list_facts(reply: Message, names: Names) -> list[str]:
 def format_duration(milliseconds: int) -> str:
     """Return `420 ms`, `3.2 s`, `42 s` or `1 min 12 s`, always rounded down."""
     if milliseconds < 1000:
-        return f"{milliseconds} ms"
+        return _("%(count)s ms") % {"count": milliseconds}
     seconds = milliseconds // 1000
     if seconds < 10:
-        return f"{seconds}.{milliseconds % 1000 // 100} s"
-    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
+        return _("%(count)s s") % {"count": f"{seconds}.{milliseconds % 1000 // 100}"}
+    if seconds < 60:
+        return _("%(count)s s") % {"count": seconds}
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": seconds // 60, "seconds": seconds % 60}

@@ -14,6 +14,7 @@ from chat.models import Message, State
 from chat.protocol import ServerFrame
 from chat.runner import Runner
 from chat.streamlog import Event, Numbered, UnknownReply
+from chat.turns import describe_ending
 from providers.endings import Ending
 
 # How often the row of a reply is read that another replica writes, or a dead one wrote.
@@ -59,7 +60,7 @@ def last_frames(row: Message, session: str) -> list[ServerFrame]:
     """Return how an ended reply ends: an `error` where it failed, and its `complete`."""
     complete = protocol.Complete(session, row.id, row.last_seq, metadata_of(row))
     if Ending(row.ending).failed:
-        return [protocol.Error(row.error, row.ending, session, reply_id=row.id), complete]
+        return [protocol.Error(describe_ending(row.ending, row.error), row.ending, session, reply_id=row.id), complete]
     return [complete]
 
 

@@ -11,6 +11,9 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from providers.errors import Meaning, find_meaning
 
 
@@ -48,27 +51,28 @@ class Ending(StrEnum):
     @property
     def sentence(self) -> str:
         """Return what happened, in words for the person who waited for the answer."""
-        return SENTENCES[self]
+        return gettext(SENTENCES[self])
 
 
+# In English, as they are stored; `sentence` has them in the reader's language.
 SENTENCES = {
-    Ending.COMPLETE: "The answer is whole.",
-    Ending.LENGTH: "The answer reached its length limit.",
-    Ending.FILTERED: "The provider's content filter ended the answer.",
-    Ending.EMPTY: "The provider ended the answer without a word.",
-    Ending.CUT: "The connection to the provider ended in the middle of the answer.",
-    Ending.STALLED: "The provider went silent in the middle of the answer.",
-    Ending.TIMED_OUT: "The provider took too long.",
-    Ending.RATE_LIMITED: "The provider takes no more requests from this site for now.",
-    Ending.REJECTED: "The provider refused this message; with all before it, it may be too long for the model.",
-    Ending.MISCONFIGURED: "The provider does not know this model or does not accept the request.",
-    Ending.UNAUTHORISED: "The provider does not accept this site's key.",
-    Ending.PROVIDER_ERROR: "The provider reported an error of its own.",
-    Ending.UNREACHABLE: "The provider cannot be reached.",
-    Ending.CRASHED: "The program that asks the provider failed.",
-    Ending.STOPPED: "You stopped the answer.",
-    Ending.INTERRUPTED: "The server restarted before this answer was whole.",
-    Ending.NOT_STARTED: "The answer could not be started.",
+    Ending.COMPLETE: _("The answer is whole."),
+    Ending.LENGTH: _("The answer reached its length limit."),
+    Ending.FILTERED: _("The provider's content filter ended the answer."),
+    Ending.EMPTY: _("The provider ended the answer without a word."),
+    Ending.CUT: _("The connection to the provider ended in the middle of the answer."),
+    Ending.STALLED: _("The provider went silent in the middle of the answer."),
+    Ending.TIMED_OUT: _("The provider took too long."),
+    Ending.RATE_LIMITED: _("The provider takes no more requests from this site for now."),
+    Ending.REJECTED: _("The provider refused this message; with all before it, it may be too long for the model."),
+    Ending.MISCONFIGURED: _("The provider does not know this model or does not accept the request."),
+    Ending.UNAUTHORISED: _("The provider does not accept this site's key."),
+    Ending.PROVIDER_ERROR: _("The provider reported an error of its own."),
+    Ending.UNREACHABLE: _("The provider cannot be reached."),
+    Ending.CRASHED: _("The program that asks the provider failed."),
+    Ending.STOPPED: _("You stopped the answer."),
+    Ending.INTERRUPTED: _("The server restarted before this answer was whole."),
+    Ending.NOT_STARTED: _("The answer could not be started."),
 }
 
 

@@ -1,6 +1,8 @@
 // What screen readers hear: a short status while an answer comes, and the whole answer once when it is there.
 // Announcing each piece is cut off or skipped by real readers (LibreChat's findings, PRs #3625 and #3851).
 
+import { gettext, interpolate } from "./i18n.js";
+
 const REMIND_EVERY_MS = 7000;
 // The copy of the answer is taken away again: it would be read twice by whoever walks through the page.
 const KEEP_WHOLE_MS = 15_000;
@@ -24,14 +26,14 @@ export class Announcer {
   // A reply has begun; `sentence` says what it waits for.
   begin(sentence) {
     this.#writing = false;
-    this.#announce(sentence, "Still waiting");
+    this.#announce(sentence, gettext("Still waiting"));
   }
 
   // There is text of it.
   write() {
     if (this.#writing) return;
     this.#writing = true;
-    this.#announce("The answer is being written.", "Still writing");
+    this.#announce(gettext("The answer is being written."), gettext("Still writing"));
   }
 
   #announce(sentence, reminder) {
@@ -46,7 +48,8 @@ export class Announcer {
   end(text, sentence) {
     clearInterval(this.#reminder);
     clearTimeout(this.#cleaner);
-    this.say(sentence ? `The answer has ended. ${sentence}` : "The answer is complete.");
+    const cut = () => interpolate(gettext("The answer has ended. %(sentence)s"), { sentence });
+    this.say(sentence ? cut() : gettext("The answer is complete."));
     const paragraph = document.createElement("p");
     paragraph.textContent = text;
     this.#whole.replaceChildren(paragraph);

@@ -1,36 +1,43 @@
 // What stands under an answer that has just ended, in the words of chat/turns.py.
 
+import { gettext, interpolate } from "./i18n.js";
 import { nameModel } from "./names.js";
 
 export function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUsd, costSource, attempts }) {
   const facts = [];
   if (model) facts.push(nameModel(provider, model));
   if (duration !== undefined) facts.push(formatDuration(duration));
-  if (firstTokenMs !== undefined) facts.push(`first token ${formatDuration(firstTokenMs)}`);
+  if (firstTokenMs !== undefined) {
+    facts.push(interpolate(gettext("first token %(time)s"), { time: formatDuration(firstTokenMs) }));
+  }
   if (usage.inputTokens !== undefined) {
     const count = usage.inputTokens + (usage.cacheReadTokens ?? 0) + (usage.cacheWriteTokens ?? 0);
-    facts.push(`${count} tokens in`);
+    facts.push(interpolate(gettext("%(count)s tokens in"), { count }));
   }
-  if (usage.outputTokens !== undefined) facts.push(`${usage.outputTokens} tokens out`);
+  if (usage.outputTokens !== undefined) {
+    facts.push(interpolate(gettext("%(count)s tokens out"), { count: usage.outputTokens }));
+  }
   const cost = describeCost(costUsd, costSource, attempts);
   if (cost) facts.push(cost);
   return facts;
 }
 
 export function formatDuration(milliseconds) {
-  if (milliseconds < 1000) return `${milliseconds} ms`;
+  if (milliseconds < 1000) return interpolate(gettext("%(count)s ms"), { count: milliseconds });
   const seconds = Math.floor(milliseconds / 1000);
-  if (seconds < 10) return `${seconds}.${Math.floor((milliseconds % 1000) / 100)} s`;
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const count = seconds < 10 ? `${seconds}.${Math.floor((milliseconds % 1000) / 100)}` : seconds;
+  if (seconds < 60) return interpolate(gettext("%(count)s s"), { count });
+  return interpolate(gettext("%(minutes)s min %(seconds)s s"), { minutes: Math.floor(seconds / 60), seconds: seconds % 60 });
 }
 
 // As in chat/money.py. `usd` is a decimal number in a string, or undefined where it is not known.
 export function describeCost(usd, source, attempts) {
-  if (usd === undefined) return attempts ? "cost unknown" : "";
-  if (source === "not billed") return "nothing billed";
+  if (usd === undefined) return attempts ? gettext("cost unknown") : "";
+  if (source === "not billed") return gettext("nothing billed");
   const trillionths = countTrillionths(usd);
-  if (!trillionths) return "free";
-  return source === "estimated" ? `about ${formatUsd(trillionths)}` : formatUsd(trillionths);
+  if (!trillionths) return gettext("free");
+  const cost = formatUsd(trillionths);
+  return source === "estimated" ? interpolate(gettext("about %(cost)s"), { cost }) : cost;
 }
 
 const PLACES = 12;
