@@ -11,15 +11,17 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from chat.models import Message
-from chat.money import format_rate, format_usd
+from chat.money import about, format_rate, format_usd
 from chat.turns import Names, format_duration, name_model
 from providers.costs import total_input, usage_of
 from providers.endings import Ending
 from providers.models import Attempt, CountSource, Model, PriceSource
 
-UNKNOWN = "unknown"
+UNKNOWN = gettext_lazy("unknown")
 
 
 class Fact(NamedTuple):
@@ -97,10 +99,10 @@ def _name(exact: str, names: Names) -> tuple[str, str]:
 def _make_entry(attempt: Attempt, names: Names) -> Entry:
     failed = bool(attempt.ending) and Ending(attempt.ending).failed
     facts = [
-        Fact("Why it was asked", attempt.reason or UNKNOWN),
-        Fact("How it ended", _describe_ending(attempt)),
+        Fact(_("Why it was asked"), attempt.reason or str(UNKNOWN)),
+        Fact(_("How it ended"), _describe_ending(attempt)),
         *(_list_refusal(attempt) if failed else []),
-        Fact("Started", f"{timezone.localtime(attempt.started_at):%Y-%m-%d %H:%M:%S %Z}"),
+        Fact(_("Started"), f"{timezone.localtime(attempt.started_at):%Y-%m-%d %H:%M:%S %Z}"),
         *_list_times(attempt),
         *(_list_money(attempt) if attempt.ending else []),
     ]
@@ -109,25 +111,31 @@ def _make_entry(attempt: Attempt, names: Names) -> Entry:
 
 def _describe_ending(attempt: Attempt) -> str:
     if not attempt.ending:
-        return "It is still running."
+        return _("It is still running.")
     sentence = Ending(attempt.ending).sentence
-    return f"{sentence} Evidence: {attempt.evidence}." if attempt.evidence else sentence
+    if not attempt.evidence:
+        return sentence
+    return _("%(sentence)s Evidence: %(evidence)s.") % {"sentence": sentence, "evidence": attempt.evidence}
 
 
 def _list_refusal(attempt: Attempt) -> list[Fact]:
     """Return what the provider sent instead of an answer."""
-    status = "none seen" if attempt.http_status is None else str(attempt.http_status)
-    return [Fact("HTTP status", status), Fact("The provider's words", attempt.error or "none")]
+    status = _("none seen") if attempt.http_status is None else str(attempt.http_status)
+    return [Fact(_("HTTP status"), status), Fact(_("The provider's words"), attempt.error or _("none"))]
 
 
 def _list_times(attempt: Attempt) -> list[Fact]:
     # Without a total nobody watched it to its end: then a missing time is unknown, and else it never came.
-    absent = UNKNOWN if attempt.ending and attempt.total_ms is None else "none yet" if not attempt.ending else ""
+    absent = ""
+    if not attempt.ending:
+        absent = _("none yet")
+    elif attempt.total_ms is None:
+        absent = str(UNKNOWN)
     return [
-        Fact("Request sent", _describe_time(attempt.spawn_ms, "after {}", absent or "never")),
-        Fact("First token", _describe_time(attempt.first_token_ms, "after {}", absent or "none came")),
-        Fact("Longest gap", _describe_time(attempt.longest_gap_ms, "{}", absent or "none")),
-        Fact("Whole attempt", _describe_time(attempt.total_ms, "{}", absent)),
+        Fact(_("Request sent"), _describe_time(attempt.spawn_ms, _("after {}"), absent or _("never"))),
+        Fact(_("First token"), _describe_time(attempt.first_token_ms, _("after {}"), absent or _("none came"))),
+        Fact(_("Longest gap"), _describe_time(attempt.longest_gap_ms, "{}", absent or _("none"))),
+        Fact(_("Whole attempt"), _describe_time(attempt.total_ms, "{}", absent)),
     ]
 
 
@@ -137,49 +145,49 @@ def _describe_time(milliseconds: int | None, words: str, absent: str) -> str:
 
 def _list_money(attempt: Attempt) -> list[Fact]:
     if attempt.count_source == CountSource.NOT_BILLED:
-        return [Fact("Tokens", "nothing was billed"), Fact("Cost", format_usd(Decimal(0)))]
+        return [Fact(_("Tokens"), _("nothing was billed")), Fact(_("Cost"), format_usd(Decimal(0)))]
     return [
-        Fact("Tokens in", _describe_input(attempt)),
-        Fact("Tokens out", _describe_output(attempt)),
-        Fact("Counted", _describe_source(attempt)),
-        Fact("Price", _describe_price(attempt)),
-        Fact("Cost", _describe_cost(attempt)),
+        Fact(_("Tokens in"), _describe_input(attempt)),
+        Fact(_("Tokens out"), _describe_output(attempt)),
+        Fact(_("Counted"), _describe_source(attempt)),
+        Fact(_("Price"), _describe_price(attempt)),
+        Fact(_("Cost"), _describe_cost(attempt)),
     ]
 
 
 def _describe_input(attempt: Attempt) -> str:
-    cached = {"cache read": attempt.cache_read_tokens, "cache write": attempt.cache_write_tokens}
+    cached = {_("cache read"): attempt.cache_read_tokens, _("cache write"): attempt.cache_write_tokens}
     return _count(total_input(usage_of(attempt))) + _of_these(cached)
 
 
 def _describe_output(attempt: Attempt) -> str:
-    return _count(attempt.output_tokens) + _of_these({"reasoning": attempt.reasoning_tokens})
+    return _count(attempt.output_tokens) + _of_these({_("reasoning"): attempt.reasoning_tokens})
 
 
 def _of_these(parts: dict[str, int | None]) -> str:
     """Return the parts of a count that were reported; what a provider has not got, it does not report."""
     told = [f"{words} {_count(tokens)}" for words, tokens in parts.items() if tokens]
-    return f" (of these, {', '.join(told)})" if told else ""
+    return " " + _("(of these, %(parts)s)") % {"parts": ", ".join(told)} if told else ""
 
 
 def _count(tokens: int | None) -> str:
-    return UNKNOWN if tokens is None else f"{tokens:,}"
+    return str(UNKNOWN) if tokens is None else f"{tokens:,}"
 
 
 def _describe_source(attempt: Attempt) -> str:
     if not attempt.count_source:
-        return UNKNOWN
+        return str(UNKNOWN)
     words = CountSource(attempt.count_source).label
     return f"{words}: {attempt.count_method}" if attempt.count_method else words
 
 
 # As the ledger names the rates, and as people do.
 RATES = [
-    ("input", "fresh input"),
-    ("cache_read", "cache read"),
-    ("cache_write", "cache write"),
-    ("output", "output"),
-    ("reasoning", "reasoning"),
+    ("input", gettext_lazy("fresh input")),
+    ("cache_read", gettext_lazy("cache read")),
+    ("cache_write", gettext_lazy("cache write")),
+    ("output", gettext_lazy("output")),
+    ("reasoning", gettext_lazy("reasoning")),
 ]
 
 
@@ -187,48 +195,58 @@ def _describe_price(attempt: Attempt) -> str:
     """Return the rates that were applied, those alone that differ from their base."""
     price = attempt.price
     if not price or "input" not in price:
-        return UNKNOWN
+        return str(UNKNOWN)
     bases = {"cache_read": "input", "cache_write": "input", "reasoning": "output"}
     shown = [
         f"{words} {format_rate(Decimal(price[name]))}"
         for name, words in RATES
         if name in price and price[name] != price.get(bases.get(name, ""))
     ]
-    return f"{', '.join(shown)} per million tokens{_describe_origin(price)}"
+    return _("%(rates)s per million tokens") % {"rates": ", ".join(shown)} + _describe_origin(price)
 
 
 def _describe_origin(price: dict[str, str]) -> str:
-    tier = f", for more than {price['above_tokens']:,} tokens in" if price.get("above_tokens") else ""
-    since = f", since {price['valid_from'][:10]}" if price.get("valid_from") else ""
+    parts = []
+    if price.get("above_tokens"):
+        parts.append(_("for more than %(count)s tokens in") % {"count": f"{price['above_tokens']:,}"})
+    if price.get("valid_from"):
+        parts.append(_("since %(date)s") % {"date": price["valid_from"][:10]})
     source = price.get("source", "")
-    return f"{tier}{since}{f' ({PriceSource(source).label})' if source in PriceSource else ''}"
+    origin = f" ({PriceSource(source).label})" if source in PriceSource else ""
+    return "".join(f", {part}" for part in parts) + origin
 
 
 def _describe_cost(attempt: Attempt) -> str:
     if attempt.cost_usd is None:
-        return UNKNOWN
-    about = "about " if attempt.count_source == CountSource.ESTIMATED and attempt.cost_usd else ""
-    return f"{about}{format_usd(attempt.cost_usd)}"
+        return str(UNKNOWN)
+    estimated = attempt.count_source == CountSource.ESTIMATED and attempt.cost_usd
+    return about(attempt.cost_usd) if estimated else format_usd(attempt.cost_usd)
 
 
 def _describe_all(attempts: Sequence[Attempt]) -> str:
-    number = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
     tokens_in = _sum([total_input(usage_of(attempt)) for attempt in attempts])
     tokens_out = _sum([attempt.output_tokens for attempt in attempts])
-    return f"{number}, tokens in: {tokens_in}, tokens out: {tokens_out}, cost: {_sum_costs(attempts)}"
+    words = ngettext(
+        "%(count)s attempt, tokens in: %(tokens_in)s, tokens out: %(tokens_out)s, cost: %(cost)s",
+        "%(count)s attempts, tokens in: %(tokens_in)s, tokens out: %(tokens_out)s, cost: %(cost)s",
+        len(attempts),
+    )
+    cost = _sum_costs(attempts)
+    return words % {"count": len(attempts), "tokens_in": tokens_in, "tokens_out": tokens_out, "cost": cost}
 
 
 def _sum(counts: Sequence[int | None]) -> str:
     known = [count for count in counts if count is not None]
     if not known:
-        return UNKNOWN
-    return f"{'' if len(known) == len(counts) else 'at least '}{sum(known):,}"
+        return str(UNKNOWN)
+    count = f"{sum(known):,}"
+    return count if len(known) == len(counts) else _("at least %(count)s") % {"count": count}
 
 
 def _sum_costs(attempts: Sequence[Attempt]) -> str:
     known = [attempt.cost_usd for attempt in attempts if attempt.cost_usd is not None]
-    cost = format_usd(sum(known, Decimal(0)))
+    cost = sum(known, Decimal(0))
     if len(known) < len(attempts):
-        return f"unknown ({cost} of it is known)" if any(known) else UNKNOWN
+        return _("unknown (%(cost)s of it is known)") % {"cost": format_usd(cost)} if any(known) else str(UNKNOWN)
     estimated = any(attempt.count_source == CountSource.ESTIMATED and attempt.cost_usd for attempt in attempts)
-    return f"about {cost}" if estimated else cost
+    return about(cost) if estimated else format_usd(cost)

@@ -14,10 +14,12 @@ from uuid import UUID
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from django.conf import settings
+from django.utils import translation
+from django.utils.translation import gettext as _
 
 from chat import input_policy, protocol, runner, viewing
 from chat.database import db
-from chat.identity import Visitor
+from chat.identity import Visitor, find_language
 from chat.models import Message, Role, State
 from chat.posting import find_conversation
 from chat.protocol import BadFrame, CloseCode
@@ -45,6 +47,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket to its end, and leave nothing behind: also where the server cancels this in the middle."""
+        translation.activate(find_language(scope))
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -59,7 +62,7 @@ class ChatConsumer(AsyncConsumer):
 
     # --- Connection ---------------------------------------------------------------------------------------------------
 
-    async def websocket_connect(self, _: dict[str, Any]) -> None:
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
         # Accepted first: a refusal before it reaches a browser as a bare HTTP 403.
         await self.send({"type": "websocket.accept"})
         names = parse_qs(self.scope["query_string"].decode("latin1")).get("session", [])
@@ -67,10 +70,12 @@ class ChatConsumer(AsyncConsumer):
         if len(names) != 1 or not protocol.SESSION_NAME.match(names[0]):
             await self._close(CloseCode.BAD_SESSION, "Name the session: /ws?session= and 1 to 64 of A-Z a-z 0-9 . _ -")
         elif visitor is None:
-            await self._close(CloseCode.SIGN_IN, "Sign in first.")
+            await self._close(CloseCode.SIGN_IN, _("Sign in first."))
         elif OPEN_SOCKETS[visitor.username] >= settings.CHAT_SOCKETS_PER_USER:
             await self._close(
-                CloseCode.TOO_MANY, f"You have {settings.CHAT_SOCKETS_PER_USER} connections open; no more are allowed."
+                CloseCode.TOO_MANY,
+                _("You have %(count)s connections open; no more are allowed.")
+                % {"count": settings.CHAT_SOCKETS_PER_USER},
             )
         else:
             self.session, self.visitor = names[0], visitor
@@ -80,7 +85,7 @@ class ChatConsumer(AsyncConsumer):
         await self._send(protocol.Closing(code, reason))
         await self.send({"type": "websocket.close", "code": code})
 
-    async def websocket_disconnect(self, _: dict[str, Any]) -> None:
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
 
     def _leave(self, visitor: Visitor) -> None:
@@ -114,11 +119,12 @@ class ChatConsumer(AsyncConsumer):
             input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
             await self._error(refused.sentence, refused.code, client_id or refused.client_id)
         except Draining:
-            await self._error("The server is restarting. Send the message again in a moment.", "restarting", client_id)
+            sorry = _("The server is restarting. Send the message again in a moment.")
+            await self._error(sorry, "restarting", client_id)
         except Exception:
             logger.exception("a frame failed")
             # The page comes back with a `hello`, and its messages with their client ids.
-            await self._close(CloseCode.FAILED, "Something went wrong here.")
+            await self._close(CloseCode.FAILED, _("Something went wrong here."))
 
     async def _join(self) -> None:
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
@@ -185,7 +191,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def _check_own(self, reply_id: UUID) -> None:
         if not await db(self._own(reply_id).exists):
-            raise BadFrame("not_found", "There is no such answer.")
+            raise BadFrame("not_found", _("There is no such answer."))
 
     def _find_unfinished(self) -> tuple[UUID | None, list[UUID]]:
         """Return the last message of the conversation and its unfinished replies, the oldest first."""
@@ -212,7 +218,7 @@ class ChatConsumer(AsyncConsumer):
                     await self._send(frame)
         except Exception:
             logger.exception("sending reply %s failed", reply_id)
-            await self._close(CloseCode.FAILED, "Something went wrong here.")
+            await self._close(CloseCode.FAILED, _("Something went wrong here."))
         finally:
             if self.senders.get(reply_id) is asyncio.current_task():
                 del self.senders[reply_id]

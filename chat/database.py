@@ -7,6 +7,7 @@ right for SQLite, which has one writer: a second would only sleep until the firs
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,10 @@ async def db(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
     Its connection stays open for the next call, and is dropped after an error of the database's.
     """
-    return await asyncio.get_running_loop().run_in_executor(_pool, lambda: _call(function, *args, **kwargs))
+    # With the caller's context: its language.
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_pool, lambda: context.run(lambda: _call(function, *args, **kwargs)))
 
 
 def _call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

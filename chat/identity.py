@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse, parse_cookie
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import translation
 
 GUEST_COOKIE = "sasha_guest"
 GUEST_COOKIE_SECONDS = 365 * 24 * 3600
@@ -134,6 +135,15 @@ class SocketIdentity:
         user = scope["user"]
         visitor = Visitor(user.get_username()) if user.is_authenticated else _guest(scope["cookies_seen"])
         await self.app({**scope, "visitor": visitor}, receive, send)
+
+
+def find_language(scope: dict[str, Any]) -> str:
+    """Return the language of whoever opened a socket, as LocaleMiddleware finds it for a page."""
+    headers = dict(scope["headers"])
+    request = HttpRequest()
+    request.COOKIES = _cookies(headers)
+    request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin1")
+    return translation.get_language_from_request(request)
 
 
 async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from chat.protocol import BadFrame
 
@@ -10,9 +11,7 @@ from chat.protocol import BadFrame
 def check(text: str) -> None:
     """Raise BadFrame where `text` may not be sent."""
     if not text.strip():
-        raise BadFrame("empty_message", "The message is empty.")
+        raise BadFrame("empty_message", _("The message is empty."))
     if len(text) > settings.CHAT_MESSAGE_LENGTH:
-        raise BadFrame(
-            "too_long",
-            f"The message has {len(text):,} characters; {settings.CHAT_MESSAGE_LENGTH:,} are allowed.",
-        )
+        words = _("The message has %(count)s characters; %(most)s are allowed.")
+        raise BadFrame("too_long", words % {"count": f"{len(text):,}", "most": f"{settings.CHAT_MESSAGE_LENGTH:,}"})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.utils import timezone
 from django.utils.text import get_text_list
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from chat.money import format_rate
 from chat.turns import name_model
@@ -88,28 +89,34 @@ def introduce(groups: Sequence[ProviderGroup]) -> list[str]:
     """Return who answers here and how far to trust it, for somebody who has not asked anything yet."""
     ready = [group for group in groups if any(option.available for option in group.options)]
     if not ready:
-        trouble = "no model can be asked right now" if groups else "no model is set up"
-        return [f"Nothing can answer yet: {trouble}.", "Whoever runs this site can change that."]
+        trouble = _("no model can be asked right now") if groups else _("no model is set up")
+        return [
+            _("Nothing can answer yet: %(trouble)s.") % {"trouble": trouble},
+            _("Whoever runs this site can change that."),
+        ]
     first, *others = ready
     if first.slug == SLUG:
-        sentences = ["A small model on this very machine answers here: private and free, but often wrong."]
+        sentences = [_("A small model on this very machine answers here: private and free, but often wrong.")]
     else:
-        sentences = [f"{first.name} answers first."]
+        sentences = [_("%(provider)s answers first.") % {"provider": first.name}]
     if others:
-        verb = "takes" if len(others) == 1 else "take"
-        sentences.append(f"If it cannot, {_list_names(others)} {verb} over.")
+        words = ngettext("If it cannot, %(others)s takes over.", "If it cannot, %(others)s take over.", len(others))
+        sentences.append(words % {"others": _list_names(others)})
     return sentences
 
 
 def describe_price(tiers: Sequence[Tier]) -> str:
     """Return a price in short; `from` where larger requests cost more."""
     if not tiers:
-        return "price unknown"
+        return _("price unknown")
     lowest = tiers[0]
     if not any(rate for tier in tiers for rate in tier.rates):
-        return "free"
-    price = f"{format_rate(lowest.input)} in / {format_rate(lowest.output)} out per million"
-    return f"from {price}" if len(tiers) > 1 else price
+        return _("free")
+    price = _("%(input)s in / %(output)s out per million") % {
+        "input": format_rate(lowest.input),
+        "output": format_rate(lowest.output),
+    }
+    return _("from %(price)s") % {"price": price} if len(tiers) > 1 else price
 
 
 def describe_context(tokens: int | None) -> str:
@@ -124,10 +131,10 @@ def describe_context(tokens: int | None) -> str:
 
 
 def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
-    paused = "paused, but the nearest to recovery, " if candidate.early else ""
+    paused = _("paused, but the nearest to recovery") if candidate.early else ""
     name = name_model(candidate.provider_name, candidate.label)
     room = describe_context(candidate.context_window)
-    note = ", ".join(filter(None, [paused + describe_price(tiers), room]))
+    note = ", ".join(filter(None, [paused, describe_price(tiers), room]))
     return Option(str(candidate), candidate.label, name, note)
 
 
@@ -165,7 +172,7 @@ def _shorten(skipped: Skipped) -> str:
 
 
 def _list_names(groups: Sequence[ProviderGroup]) -> str:
-    names = ["a small model on this machine" if group.slug == SLUG else group.name for group in groups]
+    names = [_("a small model on this machine") if group.slug == SLUG else group.name for group in groups]
     if len(names) > NAMED:
-        names = [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"]
-    return get_text_list(names, "and")
+        names = [*names[: NAMED - 1], _("%(count)s more") % {"count": len(names) - NAMED + 1}]
+    return get_text_list(names, _("and"))

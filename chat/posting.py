@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from chat import protocol
 from chat.history import Line, lines_of
@@ -55,7 +56,7 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     locked = Conversation.objects.select_for_update(of=("self",)).filter(owner__username=visitor.username, name=session)
     conversation = locked.first() or Conversation(pk=_id_for(session), owner=visitor.get_user(), name=session)
     if conversation.deleted_at:
-        raise BadFrame("not_found", "This conversation has been deleted.")
+        raise BadFrame("not_found", _("This conversation has been deleted."))
     draft = Draft(
         conversation, visitor.username, replica, [] if conversation._state.adding else lines_of(conversation.pk)
     )
@@ -135,7 +136,7 @@ class Draft:
         """Store an empty reply to what was asked before."""
         line = self._get_reply(frame.message_id)
         if line.state != State.ENDED:
-            raise BadFrame("still_running", "This answer is still being written.")
+            raise BadFrame("still_running", _("This answer is still being written."))
         old = Message.objects.get(pk=line.id)
         reply = Message(
             client_id=frame.client_id, requested_model=frame.model or old.requested_model, parameters=old.parameters
@@ -152,14 +153,15 @@ class Draft:
     def _get_reply(self, message_id: uuid.UUID) -> Line:
         found = next((line for line in self.lines if line.id == message_id and line.role == Role.ASSISTANT), None)
         if found is None:
-            raise BadFrame("not_found", "There is no such message in this conversation.")
+            raise BadFrame("not_found", _("There is no such message in this conversation."))
         return found
 
     def _store(self, reply: Message, *before: Message) -> Plan | None:
         """Store the messages, the reply as the new end of the branch; return its plan where it may begin at once."""
         waits = sum(line.state != State.ENDED for line in self.lines)
         if waits > settings.CHAT_WAITING_PER_CONVERSATION:
-            raise BadFrame("too_many", f"{waits} messages of this conversation wait for their answers already.")
+            words = _("%(count)s messages of this conversation wait for their answers already.")
+            raise BadFrame("too_many", words % {"count": waits})
         reply.conversation = self.conversation
         reply.role = Role.ASSISTANT
         reply.state = State.QUEUED if waits else State.RUNNING

@@ -6,6 +6,7 @@ A consumer hands a reply in and forgets it; a reply never knows a socket. Everyt
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from chat import checkpoints, plans, replicas, replies
 from chat.database import aside, db
@@ -77,7 +79,7 @@ class Runner:
         called with the id of a new reply even then.
         """
         if len(self._waiting) >= settings.CHAT_WAITING:
-            raise BadFrame("too_many", "Too many messages wait for their answers already. Try again later.")
+            raise BadFrame("too_many", _("Too many messages wait for their answers already. Try again later."))
         task = asyncio.create_task(self._accept(visitor, session, frame, on_stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -160,7 +162,8 @@ class Runner:
     def _begin(self, reply: Reply) -> None:
         self._waiting.remove(reply)
         self._begun[reply.id] = reply
-        task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}")
+        # In no context of anybody's: what is stored is in one language, whoever asked.
+        task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}", context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -9,6 +9,8 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -25,14 +27,14 @@ from providers.endings import Ending
 LIST_LENGTH = 100
 # What a reader can choose for a conversation, in the reader's words.
 FAILOVERS = {
-    Failover.CONTINUE: "another continues",
-    Failover.ASK: "ask me",
-    Failover.OFF: "leave it",
+    Failover.CONTINUE: _("another continues"),
+    Failover.ASK: _("ask me"),
+    Failover.OFF: _("leave it"),
 }
 EXAMPLES = [
-    "Explain in three sentences why the sky is blue",
-    "Write a friendly reminder to water the plants",
-    "Suggest five names for a small bakery",
+    _("Explain in three sentences why the sky is blue"),
+    _("Write a friendly reminder to water the plants"),
+    _("Suggest five names for a small bakery"),
 ]
 
 
@@ -62,7 +64,7 @@ def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRes
     found = get_object_or_404(owned.only("pk"), pk=conversation_id)
     choice = request.POST.get("failover", "")
     if choice not in ("", *FAILOVERS):
-        return HttpResponseBadRequest("There is no such choice.")
+        return HttpResponseBadRequest(gettext("There is no such choice."))
     owned.filter(pk=found.pk).update(failover=choice)
     return redirect("chat:conversation", found.pk)
 
@@ -114,7 +116,8 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
 def _list_failovers() -> dict[str, str]:
     """Return what can be chosen, each with its words; "" is what the site does."""
     usual = FAILOVERS[Failover(site_settings().failover)]
-    return {"": f"{usual} (default)", **{choice.value: words for choice, words in FAILOVERS.items()}}
+    default = gettext("%(choice)s (default)") % {"choice": usual}
+    return {"": default, **{choice.value: str(words) for choice, words in FAILOVERS.items()}}
 
 
 def list_conversations(user: User | None) -> list[Conversation]:

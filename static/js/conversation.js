@@ -1,7 +1,8 @@
 // What each frame of the server does to this page: one table. The rules of numbering are in replies.js.
 
 import { fetchMessages } from "./catchup.js";
-import { nameProvider } from "./names.js";
+import { gettext } from "./i18n.js";
+import { waitingFor } from "./names.js";
 
 export class Conversation {
   // Reply → the sentence of its `error`, which comes before its `complete`.
@@ -95,19 +96,18 @@ export class Conversation {
     const isOurs = outbox.has(frame.clientId);
     if (!frame.userMessageId && !isOurs && !thread.has(frame.replyId)) {
       // Another tab had an answer continued or given again: only the server knows where that stands.
-      this.#catchUp();
-      return;
+      return void this.#catchUp();
     }
-    const continues = isOurs && outbox.frame(frame.clientId).type === "continue";
+    const continues = outbox.frame(frame.clientId)?.type === "continue";
     if (frame.userMessageId) thread.confirmQuestion(frame.clientId, frame.userMessageId);
     outbox.remove(frame.clientId);
-    const waiting = frame.provider ? `Waiting for ${nameProvider(frame.provider)}` : "Waiting for an answer";
+    const waiting = waitingFor(frame.provider);
     thread.addReply(frame.replyId, { questionId: frame.userMessageId, continues, waiting });
     if (!replies.knows(frame.replyId) && !replies.current) announcer.begin(`${waiting}.`);
     replies.track(frame.replyId);
     this.#changed();
     if (!this.isStored) this.#stored();
-    this.page.sidebar.touch(this.session, this.url, "New conversation");
+    this.page.sidebar.touch(this.session, this.url, gettext("New conversation"));
   }
 
   // The first message of a new conversation has made it.
@@ -150,7 +150,7 @@ export class Conversation {
     if (this.#stopping === replyId) this.#stopping = null;
     thread.end(replyId, metadata, badge, (text) => {
       announcer.end(text, badge);
-      if (replies.current) announcer.begin("Waiting for the next answer.");
+      if (replies.current) announcer.begin(gettext("Waiting for the next answer."));
     });
     this.#changed();
     this.page.showSums();

@@ -6,6 +6,7 @@ import { fetchElements } from "./catchup.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { FailoverChoice } from "./failover.js";
+import { gettext } from "./i18n.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
@@ -56,7 +57,7 @@ const connection = new Connection(session, {
   frame: (frame) => conversation.receive(frame),
   lost: (final) => conversation.lost(final),
 });
-const failover = new FailoverChoice(find("failover-form"), () => status.show("Your choice could not be stored. Try again."));
+const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
 const page = { announcer, composer, connection, failover, follower, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
 

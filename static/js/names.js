@@ -1,5 +1,7 @@
 // What people call providers and models: the model picker has it. Who is not in there goes by its own name.
 
+import { gettext, interpolate } from "./i18n.js";
+
 const picker = document.querySelector("[data-model]");
 
 export function nameProvider(slug) {
@@ -9,4 +11,10 @@ export function nameProvider(slug) {
 export function nameModel(provider, model) {
   const exact = `${provider}:${model}`;
   return picker.querySelector(`option[value="${CSS.escape(exact)}"]`)?.dataset.name ?? exact;
+}
+
+// What an answer waits for before its first word; `slug` is missing where nobody has been asked yet.
+export function waitingFor(slug) {
+  if (!slug) return gettext("Waiting for an answer");
+  return interpolate(gettext("Waiting for %(provider)s"), { provider: nameProvider(slug) });
 }

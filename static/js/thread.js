@@ -1,6 +1,7 @@
 // The messages on the page. Everything a model says becomes text nodes, never HTML. Changes are painted once a frame.
 
 import { listFacts } from "./facts.js";
+import { gettext, interpolate } from "./i18n.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
@@ -79,7 +80,8 @@ export class Thread {
   wait(id, position) {
     this.#change(id, (turn) => {
       turn.dataset.state = "queued";
-      setWait(turn, position > 1 ? `Waiting for its turn, number ${position} in line` : "Waiting for its turn");
+      const line = interpolate(gettext("Waiting for its turn, number %(position)s in line"), { position });
+      setWait(turn, position > 1 ? line : gettext("Waiting for its turn"));
     });
   }
 
@@ -93,7 +95,7 @@ export class Thread {
 
   addText(id, text) {
     this.#change(id, (turn) => {
-      setWait(turn, "Writing");
+      setWait(turn, gettext("Writing"));
       append([...turn.querySelectorAll("[data-text]")].at(-1), text);
     });
   }
@@ -160,7 +162,7 @@ export class Thread {
       if (!turn) continue;
       if (turn.dataset.state === "queued") {
         turn.dataset.state = "running";
-        setWait(turn, "Waiting for an answer");
+        setWait(turn, gettext("Waiting for an answer"));
       }
       change(turn);
     }
