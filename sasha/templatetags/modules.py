@@ -12,7 +12,8 @@ register = template.Library()
 
 # A script of its own, which is no module; and the one that the page names.
 NOT_PRELOADED = {"theme.js", "main.js"}
-MODULES = sorted(path.name for path in (settings.BASE_DIR / "static" / "js").glob("*.js"))
+SCRIPTS = settings.BASE_DIR / "static" / "js"
+MODULES = sorted(path.relative_to(SCRIPTS).as_posix() for path in SCRIPTS.rglob("*.js"))
 
 
 @register.simple_tag

@@ -3,10 +3,12 @@
 import { Announcer } from "./announce.js";
 import { showStories } from "./answered.js";
 import { fetchElements } from "./catchup.js";
+import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { FailoverChoice } from "./failover.js";
 import { gettext } from "./i18n.js";
+import { listenForCode } from "./markdown/code.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
@@ -91,6 +93,7 @@ find("messages").addEventListener("click", (event) => {
 });
 showStories(find("messages"));
 listenToShortcuts();
+listenForCode(find("messages"), copyText);
 
 for (const example of document.querySelectorAll("[data-example]")) {
   example.addEventListener("click", () => composer.suggest(example.textContent));

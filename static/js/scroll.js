@@ -12,6 +12,8 @@ export class Follower {
     this.#button = button;
     addEventListener("scroll", () => this.#look(), { passive: true });
     addEventListener("resize", () => this.contentChanged());
+    // Colours, formulas and turns that come near are laid out later than they are put there.
+    new ResizeObserver(() => this.contentChanged()).observe(document.body);
     button.addEventListener("click", () => this.toBottom());
     if (history.state?.following ?? true) this.toBottom();
     else this.#look();

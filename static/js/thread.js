@@ -1,7 +1,9 @@
-// The messages on the page. Everything a model says becomes text nodes, never HTML. Changes are painted once a frame.
+// The messages on the page. Everything a model says becomes nodes, never HTML. Changes are painted once a frame.
 
 import { listFacts } from "./facts.js";
 import { gettext, interpolate } from "./i18n.js";
+import { Markdown } from "./markdown.js";
+import { clearReasoning, showReasoning } from "./reasoning.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
@@ -12,6 +14,7 @@ export class Thread {
   #root;
   #templates;
   #painted;
+  #markdown;
   #changes = [];
   #frame = 0;
   #timer = 0;
@@ -21,6 +24,8 @@ export class Thread {
     this.#root = root;
     this.#templates = templates;
     this.#painted = painted;
+    this.#markdown = new Markdown(painted);
+    this.#markdown.adopt(root);
   }
 
   get unfinished() {
@@ -74,6 +79,7 @@ export class Thread {
       else if (!own) this.#root.prepend(message);
       previous = own ?? message;
     }
+    this.#markdown.adopt(this.#root);
     this.#painted();
   }
 
@@ -87,8 +93,7 @@ export class Thread {
 
   restart(id) {
     this.#change(id, (turn) => {
-      turn.querySelector("[data-reasoning-text]").textContent = "";
-      turn.querySelector("[data-reasoning]").hidden = true;
+      clearReasoning(turn);
       turn.querySelector("[data-parts]").replaceChildren(makePart());
     });
   }
@@ -96,20 +101,20 @@ export class Thread {
   addText(id, text) {
     this.#change(id, (turn) => {
       setWait(turn, gettext("Writing"));
-      append([...turn.querySelectorAll("[data-text]")].at(-1), text);
+      this.#markdown.append(lastPart(turn), text);
     });
   }
 
   addReasoning(id, text) {
-    this.#change(id, (turn) => {
-      turn.querySelector("[data-reasoning]").hidden = false;
-      append(turn.querySelector("[data-reasoning-text]"), text);
-    });
+    this.#change(id, (turn) => showReasoning(turn, text));
   }
 
-  // `notice`: {kind, reason, newModel}.
+  // `notice`: {kind, reason, newModel}. What stands before it is a document of its own: an open list or code block ends.
   addNotice(id, notice) {
-    this.#change(id, (turn) => turn.querySelector("[data-parts]").append(this.#makeNotice(notice), makePart()));
+    this.#change(id, (turn) => {
+      this.#markdown.end(lastPart(turn));
+      turn.querySelector("[data-parts]").append(this.#makeNotice(notice), makePart());
+    });
   }
 
   // `badge` is empty for an answer that is whole; `ended` gets the text as it is shown, with its notices.
@@ -120,7 +125,8 @@ export class Thread {
       turn.querySelector("[data-badge]").hidden = !badge;
       turn.querySelector("[data-badge]").textContent = badge;
       turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
-      ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map(textOf).join(""));
+      this.#markdown.end(lastPart(turn));
+      ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map((part) => this.#markdown.words(part)).join(" "));
     });
   }
 
@@ -166,6 +172,7 @@ export class Thread {
       }
       change(turn);
     }
+    this.#markdown.flush();
     this.#painted();
   }
 }
@@ -175,8 +182,8 @@ function setWait(turn, words) {
   if (wait.textContent !== words) wait.textContent = words;
 }
 
-function textOf(part) {
-  return "noticeText" in part.dataset ? ` ${part.textContent} ` : part.textContent;
+function lastPart(turn) {
+  return [...turn.querySelectorAll("[data-text]")].at(-1);
 }
 
 function makePart() {
@@ -190,10 +197,4 @@ function makeFact(fact) {
   const item = document.createElement("li");
   item.textContent = fact;
   return item;
-}
-
-// One text node grows: cheaper than a node for each token, and a selection in it survives.
-function append(element, text) {
-  if (element.lastChild) element.lastChild.appendData(text);
-  else element.append(text);
 }

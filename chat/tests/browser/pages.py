@@ -14,6 +14,11 @@ CHROMIUM = shutil.which("chromium")
 SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
 MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
 
+SOURCES = """async (parts) => {
+  const { sourceOf } = await import(document.querySelector("link[href*='/js/markdown.']").href);
+  return parts.map(sourceOf);
+}"""
+
 # Every module of this folder sets `pytestmark` to this.
 BROWSER = [
     pytest.mark.browser,
@@ -35,9 +40,8 @@ def replies(page: Page, state: str = ""):
 
 
 async def text_of(page: Page, at: int = -1) -> str:
-    """Return the text of a reply as the page shows it."""
-    parts = replies(page).nth(at).locator("[data-text]")
-    return "".join(await parts.evaluate_all("parts => parts.map(part => part.textContent)"))
+    """Return the text of a reply as the page has got it: what the model wrote, before its Markdown is read."""
+    return "".join(await replies(page).nth(at).locator("[data-text]").evaluate_all(SOURCES))
 
 
 async def pieces(page: Page) -> list[str]:

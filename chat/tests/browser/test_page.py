@@ -342,7 +342,7 @@ async def test_screen_readers_hear_the_status_and_the_whole_answer_once(page):
     await expect(page.locator("[role=status]")).to_have_text("The answer is being written.")
     await until_ended(page)
     await expect(page.locator("[role=status]")).to_have_text("The answer is complete.")
-    assert await page.locator("[role=log]").text_content() == whole(SHORT)
+    assert await page.locator("[role=log]").text_content() == whole(SHORT).strip()
     await expect(page.locator("[data-messages][aria-live], [data-messages] [aria-live]")).to_have_count(0)
 
 

@@ -1,0 +1,88 @@
+// Answers as they are read: what models write is Markdown, and becomes nodes while it streams. HTML in it stays text.
+// Not streaming-markdown: that drops signs of plain text (snake_case, a[0], $HOME) and what stands between the steps
+// of a list. Here marked reads the last block again with each paint, and only what has changed is made anew.
+
+import { Part } from "./markdown/part.js";
+
+// How long the page may be held up by answers that were there before it.
+const SLICE_MS = 8;
+const UNREAD = "[data-role=assistant] [data-text]:not(.markdown)";
+
+const parts = new WeakMap();
+
+// Returns what the model wrote, for an element `[data-text]`.
+export function sourceOf(element) {
+  return parts.get(element)?.source ?? element.textContent;
+}
+
+export class Markdown {
+  #painted;
+  #waiting = new Set();
+  #timer = 0;
+
+  // `painted` is called after each change that `flush` did not make.
+  constructor(painted) {
+    this.#painted = painted;
+  }
+
+  // Takes text for the end of `element`; the next `flush` shows it.
+  append(element, text) {
+    partOf(element).append(text);
+    this.#waiting.add(element);
+  }
+
+  end(element) {
+    partOf(element).end();
+    this.#waiting.delete(element);
+  }
+
+  // Returns what an element says, without the signs of Markdown.
+  words(element) {
+    return parts.get(element)?.words ?? element.textContent;
+  }
+
+  flush() {
+    clearTimeout(this.#timer);
+    const now = performance.now();
+    for (const element of this.#waiting) {
+      const part = parts.get(element);
+      if (part.paintableAt > now) continue;
+      part.paint();
+      this.#waiting.delete(element);
+    }
+    if (!this.#waiting.size) return;
+    const next = Math.min(...[...this.#waiting].map((element) => parts.get(element).paintableAt));
+    this.#timer = setTimeout(() => this.#flushLater(), next - now);
+  }
+
+  #flushLater() {
+    this.flush();
+    this.#painted();
+  }
+
+  // Renders the answers in `root` that the server has put there as text: the latest at once, the others bit by bit.
+  adopt(root) {
+    const until = performance.now() + SLICE_MS;
+    const unread = [...root.querySelectorAll(UNREAD)];
+    while (unread.length && performance.now() < until) render(unread.pop());
+    if (!unread.length) return;
+    setTimeout(() => {
+      this.adopt(root);
+      this.#painted();
+    }, SLICE_MS);
+  }
+}
+
+function partOf(element) {
+  if (!parts.has(element)) parts.set(element, new Part(element));
+  return parts.get(element);
+}
+
+function render(element) {
+  const text = element.textContent;
+  element.textContent = "";
+  const part = partOf(element);
+  part.append(text);
+  if (element.closest("[data-message]").dataset.state === "ended") part.end();
+  else part.paint();
+}
