@@ -114,7 +114,7 @@ def settle(attempt_id: UUID, cost: Decimal | None) -> None:
     has the cost, in the same transaction. Budgets in which the attempt holds nothing, such as one made while it ran,
     are brought up to the ledger, so that calling it twice changes nothing.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         held = _held(attempt_id)
         for reservation in held:
             _book(reservation, cost)

@@ -112,7 +112,8 @@ def open_attempt(
 def _look_again(candidate: Candidate) -> Refused | None:
     """Return why the model must not be asked any more: the plan may be minutes old."""
     columns = ("enabled", "provider__enabled", "provider__forced", "provider__breaker", "provider__open_until")
-    row = Model.objects.filter(pk=candidate.model_id).values_list(*columns).first()
+    # Without an order: the models' own takes longer than the rest of the query.
+    row = Model.objects.order_by().filter(pk=candidate.model_id).values_list(*columns).first()
     if row is None or not (row[0] and row[1]):
         return Refused("it has just been switched off")
     _, _, forced, state, until = row
@@ -137,7 +138,7 @@ def _reserve(
     return Refused(refusal.sentence) if refusal else None
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished, *, personal: bool = False) -> None:
     """Write how the attempt ended and what it cost; nothing where somebody else has closed it.
 
@@ -171,7 +172,7 @@ def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished, *
 @transaction.atomic
 def interrupt(reply_id: uuid.UUID, text_characters: int, reasoning_characters: int = 0) -> None:
     """Close the attempts of a reply whose server has vanished, by what is left of its text and reasoning."""
-    for attempt in _open_ones().filter(reply_id=reply_id):
+    for attempt in _open_ones().filter(reply_id=reply_id).order_by("number"):
         attempt.ending, attempt.evidence = Ending.INTERRUPTED, "owner gone"
         # Nobody knows any more which attempt thought what, unless there was one alone.
         thought = reasoning_characters if attempt.number == 1 else 0
@@ -189,9 +190,17 @@ def interrupt_stale(older_than: timedelta) -> int:
     return len(reply_ids)
 
 
+# What closing an attempt reads of it and of its model; what it writes is saved with it.
+READ = (
+    "ending", "number", "model", "trial", "started_at", "prompt_characters", "text_from", "cost_usd",
+    "model__provider", "model__prompt_characters_per_token", "model__characters_per_token",
+)  # fmt: skip
+
+
 def _open_ones() -> QuerySet[Attempt]:
     # Locked: its server and the one that takes it for dead may both come to close it.
-    return Attempt.objects.select_for_update(of=("self",)).select_related("model").filter(ending="")
+    locked = Attempt.objects.select_for_update(of=("self",)).select_related("model").only(*READ)
+    return locked.filter(ending="").order_by()
 
 
 def _price(attempt: Attempt, reported: Usage | None, *, request_sent: bool, finished: bool = False) -> None:

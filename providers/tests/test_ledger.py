@@ -66,6 +66,13 @@ def test_the_end_adds_what_is_known_and_what_it_cost(account, candidate):
     assert row.price["input"] == "2"
 
 
+def test_an_end_takes_few_queries(account, candidate, django_assert_max_num_queries):
+    pk = opened(account, candidate)
+    # The row and its price, the row again, what it held back, whose and which budgets, and its provider's state.
+    with django_assert_max_num_queries(7):
+        ledger.close_attempt(pk, COMPLETE, WHOLE)
+
+
 def test_a_price_that_comes_later_does_not_change_it(account, candidate):
     pk = opened(account, candidate)
     ledger.close_attempt(pk, COMPLETE, WHOLE)
