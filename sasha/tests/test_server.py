@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 import websockets
 from django.conf import settings
+from django.db import connection
 
 from chat.database import db
 from chat.models import Message, Replica
@@ -118,6 +119,20 @@ async def test_the_close_of_a_script_kills_its_child_within_a_second(serve):
         await a.until("chunk")
         child = server.children()[0]
     await eventually(lambda: not child.is_running(), within=1.0)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has several threads, which start as needed")
+async def test_the_server_needs_no_thread_for_a_child(serve):
+    server = serve()
+    process = psutil.Process(server.process.pid)
+    async with server.connect("a") as a, server.connect("b") as b:
+        await a.send(message="Hi", model="sim:sim-stall-at3")
+        await a.until_text("word2 ")
+        with_one = process.num_threads()
+        await b.send(message="Hi", model="sim:sim-stall-at3")
+        await b.until_text("word2 ")
+        assert len(server.children()) == 2
+        assert process.num_threads() == with_one
 
 
 async def test_a_frame_over_the_limit_is_closed_with_1009(serve):
