@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import contextlib
 import logging
 import os
@@ -16,7 +17,7 @@ import resource
 import shutil
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -64,21 +65,35 @@ class Clocks:
 
 @dataclass(frozen=True)
 class Turn:
-    """A message of the history; `role` is system, user or assistant."""
+    """A message of the history; `role` is system, user or assistant, `images` are keys of `Request.files`."""
 
     role: str
     text: str
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it is sent."""
+
+    media_type: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything one process needs. `temperature` and `max_tokens` None: the default, the provider's own limit."""
+    """Everything one process needs. `temperature` and `max_tokens` None: the default, the provider's own limit.
+
+    `images` go with the prompt; `files` are those of the history too, by the names that the turns give them.
+    """
 
     target: config.Target
     prompt: str
     clocks: Clocks
     key: str = field(default="", repr=False)
     history: tuple[Turn, ...] = ()
+    images: tuple[str, ...] = ()
+    files: Mapping[str, Image] = field(default_factory=dict, repr=False)
     temperature: float | None = None
     max_tokens: int | None = None
     needs_finish_reason: bool = True
@@ -186,6 +201,36 @@ def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
     return variables
 
 
+def messages_before(request: Request) -> list[dict[str, Any]]:
+    """Return what stands in the session file: the history, and the images of the prompt.
+
+    Those are a message of their own, right before the prompt, since stdin holds text alone and aichat's only other way
+    would be a path among its arguments. Providers take two messages of one role in a row for one.
+    """
+    messages = [_message(turn, request.files) for turn in request.history]
+    if request.images:
+        messages.append(_message(Turn("user", "", request.images), request.files))
+    return messages
+
+
+def _message(turn: Turn, files: Mapping[str, Image]) -> dict[str, Any]:
+    if not turn.images:
+        return {"role": turn.role, "content": turn.text}
+    # Before the text, as Anthropic advises: https://docs.claude.com/en/docs/build-with-claude/vision
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": _data_url(files[name])}} for name in turn.images
+    ]
+    return {"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}] if turn.text else parts}
+
+
+def _data_url(image: Image) -> str:
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _write_session(request: Request) -> Path:
+    return config.write_session(messages_before(request), request.target, request.temperature)
+
+
 @contextlib.contextmanager
 def file_in_memory(content: bytes) -> Iterator[IO[bytes]]:
     """Return an open file that holds `content`, has no name and is on no disk.
@@ -289,8 +334,11 @@ class Child(asyncio.SubprocessProtocol):
 
     async def _exec_with(self, program: str, stdin: IO[bytes], log_fd: int) -> None:
         target = self.request.target
-        history = [{"role": turn.role, "content": turn.text} for turn in self.request.history]
-        self._session = config.write_session(history, target, self.request.temperature)
+        if self.request.files:
+            # Megabytes: elsewhere, so that the others' tokens go on.
+            self._session = await self._loop.run_in_executor(None, _write_session, self.request)
+        else:
+            self._session = _write_session(self.request)
         self._started = self._progress_at = self._loop.time()
         self._open = {1, 2, "log"}
         await self._loop.subprocess_exec(

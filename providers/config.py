@@ -73,12 +73,13 @@ def write_session(messages: list[dict[str, Any]], target: Target, temperature: f
         # Hotter than the provider takes would be refused, by the next one as well.
         "temperature": DEFAULT_TEMPERATURE if temperature is None else min(temperature, _hottest(target)),
         "save_session": False,
-        "messages": messages,
     }
+    # One by one: a message that is an image is ASCII, which is quick.
+    whole = f'{_yaml(content)[:-1]}, "messages": [{", ".join(map(_yaml, messages))}]}}'
     handle, path = tempfile.mkstemp(suffix=".yaml", prefix="s", dir=_private(root() / "sessions"))
     # "replace": half a surrogate pair is text to Python, and to nobody else.
     with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-        file.write(_yaml(content))
+        file.write(whole)
     return Path(path)
 
 
@@ -183,7 +184,10 @@ def _yaml(content: object) -> str:
 
     Escaping everything would be wrong as well: YAML takes the halves of a surrogate pair for two characters.
     """
-    return NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(content, ensure_ascii=False))
+    text = json.dumps(content, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 # The characters that YAML 1.2 does not print, its extra line breaks, and the byte order mark.

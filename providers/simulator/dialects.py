@@ -7,6 +7,8 @@ https://ai.google.dev/api/generate-content, https://docs.cohere.com/v2/docs/stre
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -21,7 +23,10 @@ from providers.transcript import Usage
 
 @dataclass(frozen=True)
 class Question:
-    """What one request asks: `prompt` is the last user message, `characters` are those of all messages together."""
+    """What one request asks: `prompt` is the last user message, `characters` are those of all messages together.
+
+    `images` are the digests (SHA-256, hex) of all images, in the order in which they came.
+    """
 
     model: str
     roles: tuple[str, ...]
@@ -29,6 +34,7 @@ class Question:
     characters: int
     streams: bool = True
     wants_usage: bool = True
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,13 @@ class Message:
 
     role: str
     text: str
+    images: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, role: str, content: str | Iterable[dict[str, Any]] | None) -> Message:
+        """Return the message of that content: a string, or parts."""
+        parts = [] if content is None or isinstance(content, str) else list(content)
+        return cls(role, text_of(content), tuple(digest for part in parts if (digest := digest_of(part))))
 
 
 class BadRequestError(ValueError):
@@ -134,7 +147,7 @@ class OpenAI(Dialect):
 
     @classmethod
     def read(cls, body: dict[str, Any], path_model: str) -> Question:
-        messages = [Message(message["role"], text_of(message.get("content"))) for message in body["messages"]]
+        messages = [Message.read(message["role"], message.get("content")) for message in body["messages"]]
         # The only one of the three that has to be asked.
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         # Azure has the model in the address.
@@ -217,7 +230,7 @@ class Anthropic(Dialect):
         if not isinstance(body.get("max_tokens"), int):
             raise BadRequestError("max_tokens: Field required")
         system = [Message("system", text_of(body["system"]))] if body.get("system") else []
-        messages = [Message(message["role"], text_of(message["content"])) for message in body["messages"]]
+        messages = [Message.read(message["role"], message["content"]) for message in body["messages"]]
         return ask(body["model"], system + messages, streams=body.get("stream") is True)
 
     @classmethod
@@ -322,7 +335,7 @@ class Google(Dialect):
     def read(cls, body: dict[str, Any], path_model: str) -> Question:
         system = body.get("systemInstruction")
         messages = [Message("system", text_of(system["parts"]))] if system else []
-        messages += [Message(content.get("role", "user"), text_of(content["parts"])) for content in body["contents"]]
+        messages += [Message.read(content.get("role", "user"), content["parts"]) for content in body["contents"]]
         return ask(path_model, messages)
 
     @classmethod
@@ -395,7 +408,7 @@ class Cohere(Dialect):
 
     @classmethod
     def read(cls, body: dict[str, Any], path_model: str) -> Question:
-        messages = [Message(message["role"], text_of(message.get("content"))) for message in body["messages"]]
+        messages = [Message.read(message["role"], message.get("content")) for message in body["messages"]]
         return ask(body["model"], messages, streams=body.get("stream") is True)
 
     @classmethod
@@ -452,7 +465,15 @@ def ask(model: str, messages: list[Message], *, streams: bool = True, wants_usag
         characters=sum(len(message.text) for message in messages),
         streams=streams,
         wants_usage=wants_usage,
+        images=tuple(digest for message in messages for digest in message.images),
     )
+
+
+def digest_of(part: dict[str, Any]) -> str:
+    """Return the digest of the image in a part of a message, in any provider's shape, or "" where it has none."""
+    source = part.get("source") or part.get("inline_data") or part.get("inlineData") or {}
+    encoded = source.get("data") or part.get("image_url", {}).get("url", "").partition(";base64,")[2]
+    return hashlib.sha256(base64.b64decode(encoded, validate=True)).hexdigest() if encoded else ""
 
 
 def text_of(content: str | Iterable[dict[str, Any]] | None) -> str:

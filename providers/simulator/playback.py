@@ -36,7 +36,7 @@ class Line:
     `served` is what the provider would bill, told or not: the input, and the output up to where it ended; None where
     it refused. `usage` is what of that it has reported. Both have the fields of `providers.transcript.Usage`.
     `ended` is "whole", the fault that struck, "client_gone" before either, "stopped" with the simulator, or "" so far.
-    `late_ms` is the furthest that a token fell behind its pace.
+    `images` are the SHA-256 of those that came, in order. `late_ms` is the furthest that a token fell behind its pace.
     """
 
     id: int
@@ -48,6 +48,7 @@ class Line:
     prompt_sha256: str
     prompt_characters: int
     input_characters: int
+    images: tuple[str, ...] = ()
     tokens_sent: int = 0
     text_sha256: str = hashlib.sha256().hexdigest()
     served: dict[str, int | None] | None = None

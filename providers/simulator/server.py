@@ -307,6 +307,7 @@ class Simulator:
             prompt_sha256=hashlib.sha256(question.prompt.encode()).hexdigest(),
             prompt_characters=len(question.prompt),
             input_characters=question.characters,
+            images=question.images,
         )
         self._ledger.add(line)
         return line

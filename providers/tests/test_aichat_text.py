@@ -1,12 +1,15 @@
 """What is said to a provider through the real aichat, and what is heard: text, history, parameters, usage, keys."""
 
 import dataclasses
+import json
+import os
 import re
 import sys
+from hashlib import sha256
 
 import pytest
 
-from providers.aichat import RequestSent, Turn
+from providers.aichat import Image, RequestSent, Turn
 from providers.output import Reasoning, Text
 from providers.simulator import answer, parse_model
 from providers.simulator.script import REASONING
@@ -169,6 +172,33 @@ def received(body, kind):
     system = Turn("system", body["systemInstruction"]["parts"][0]["text"])
     roles = {"user": "user", "model": "assistant"}
     return [system, *(Turn(roles[said["role"]], said["parts"][0]["text"]) for said in body["contents"])]
+
+
+IMAGES = {name: Image(f"image/{name}", os.urandom(300_000 + at)) for at, name in enumerate(("png", "jpeg", "webp"))}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "openai-compatible", "azure-openai", "cohere"])
+async def test_images_arrive_as_they_are_with_their_messages(simulator, kind):
+    history = (Turn("user", "Two \x7f\u2028", ("png", "jpeg")), Turn("assistant", "Nice."))
+    asked = request(
+        simulator.url(kind), "sim-echo", kind, history=history, images=("webp",), files=IMAGES, prompt="And?"
+    )
+    made = await attempt(asked)
+    assert (made.ending, made.text) == ("complete", "And?")
+    line = simulator.served["served"][-1]
+    assert line["images"] == tuple(sha256(image.data).hexdigest() for image in IMAGES.values())
+    # Neighbours of one role: every provider that takes images takes them for one message.
+    assert line["roles"] == ("user", {"gemini": "model"}.get(kind, "assistant"), "user", "user")
+    assert line["input_characters"] == len("Two \x7f\u2028" + "Nice." + "And?")
+    said = json.dumps(simulator.last["body"])
+    assert [said.count(image.media_type) for image in IMAGES.values()] == [1, 1, 1]
+
+
+async def test_the_most_that_is_ever_sent_fits_into_a_child(simulator):
+    files = {str(number): Image("image/jpeg", os.urandom(1 << 20)) for number in range(16)}
+    made = await attempt(request(simulator.url("openai"), "sim-n1", images=tuple(files), files=files))
+    assert made.ending == "complete"
+    assert len(simulator.served["served"][-1]["images"]) == 16
 
 
 PARAMETERS = {
