@@ -17,7 +17,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import input_policy, protocol, runner, viewing
+from chat import attachments, input_policy, protocol, runner, viewing
 from chat.database import db
 from chat.identity import Visitor, find_language
 from chat.models import Message, Role, State
@@ -136,7 +136,7 @@ class ChatConsumer(AsyncConsumer):
     async def on_post(self, frame: protocol.Start | protocol.Regenerate | protocol.Continue) -> None:
         assert self.visitor is not None
         if isinstance(frame, protocol.Start):
-            input_policy.check(frame.message)
+            input_policy.check(frame.message, has_files=bool(frame.attachments))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
         reply = posted.reply
         await self._send(started_of(reply, posted.user_message_id, frame.client_id))
@@ -234,7 +234,8 @@ class ChatConsumer(AsyncConsumer):
             await self._send(protocol.Title(self.session, event["title"]))
         said = reply.parent if event["user_message_id"] else None
         if said:
-            await self._send(protocol.Posted(said.id, said.role, said.text, said.parent_id, said.client_id))
+            files = await db(attachments.frames_of, said)
+            await self._send(protocol.Posted(said.id, said.role, said.text, said.parent_id, said.client_id, files))
         await self._send(started_of(reply, said.id if said else None, reply.client_id))
         self._follow(reply.id, 0)
 

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from chat.attachments import File, choose_images, files_of, with_quotes
 from chat.models import Message, Role, SiteSettings
 from providers.aichat import Turn
 from providers.endings import Ending
 
+# What an image counts for where tokens are guessed from characters: a thousand tokens of the usual four characters.
+# Of a picture of 2048 pixels, OpenAI makes 765 tokens, Anthropic up to 1,600, Google 258 a tile of 768 pixels
+# (https://platform.openai.com/docs/guides/images-vision, https://docs.claude.com/en/docs/build-with-claude/vision,
+# https://ai.google.dev/gemini-api/docs/tokens). What was really counted comes with the answer.
+IMAGE_CHARACTERS = 4000
+
 
 @dataclass(frozen=True)
 class Branch:
-    """What is sent: the turns before, and the prompt. `unfinished`: the answer that the prompt asks to continue."""
+    """What is sent: the turns before, and the prompt with its images.
+
+    `unfinished`: the answer that the prompt asks to continue.
+    """
 
     turns: tuple[Turn, ...]
     prompt: str
     unfinished: str = ""
+    images: tuple[str, ...] = ()
 
     def continued(self, text: str, prompt: str) -> Branch:
         """Return what asks a model to go on behind `text`, the beginning of an answer to this branch.
 
         As a user's turn: newer models refuse a request that ends in words of their own.
         """
-        before = self.turns[:-1] if self.unfinished else (*self.turns, Turn(Role.USER.value, self.prompt))
+        asked = Turn(Role.USER.value, self.prompt, self.images)
+        before = self.turns[:-1] if self.unfinished else (*self.turns, asked)
         whole = self.unfinished + text
         return Branch((*before, Turn(Role.ASSISTANT.value, whole)), prompt, whole)
 
     @property
     def texts(self) -> list[str]:
-        """Everything that is sent."""
+        """All text that is sent."""
         return [*(turn.text for turn in self.turns), self.prompt]
+
+    @property
+    def all_images(self) -> list[str]:
+        """The ids of all images that are sent."""
+        return [*(image for turn in self.turns for image in turn.images), *self.images]
+
+    @property
+    def characters(self) -> int:
+        """How much is sent, in characters; an image counts as so many that stand for its tokens."""
+        return sum(map(len, self.texts)) + len(self.all_images) * IMAGE_CHARACTERS
 
 
 class Line(NamedTuple):
@@ -45,12 +67,26 @@ class Line(NamedTuple):
     state: str
     continues: bool
     ending: str
+    files: Sequence[File] = ()
+
+    @classmethod
+    def of(cls, message: Message, files: Sequence[File] = ()) -> Line:
+        """Return the line of a message that is not stored yet."""
+        return cls(*(getattr(message, name) for name in COLUMNS))._replace(files=files)
+
+    @property
+    def is_silent(self) -> bool:
+        return not (self.text or self.files)
+
+
+COLUMNS = Line._fields[:-1]
 
 
 def lines_of(conversation_id: UUID) -> list[Line]:
-    """Return every message of the conversation, in one query that builds no models."""
-    rows = Message.objects.filter(conversation_id=conversation_id).order_by().values_list(*Line._fields)
-    return [Line(*row) for row in rows]
+    """Return every message of the conversation, in queries that build no models."""
+    rows = Message.objects.filter(conversation_id=conversation_id).order_by().values_list(*COLUMNS)
+    files = files_of(conversation_id)
+    return [Line(*row)._replace(files=files[row[0]]) if row[0] in files else Line(*row) for row in rows]
 
 
 def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
@@ -58,26 +94,29 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
 
     Failed answers without text are left out, and so is a message that the provider refused: sent again, it would only
     be refused again, with everything after it. Neighbours may then have the same role, which some providers refuse:
-    they are joined; an answer and its continuation without a seam.
+    they are joined; an answer and its continuation without a seam. Text files are quoted, images go along.
     """
     path = _path_to(reply, lines)
     questions = [line.id for line in path if line.role == Role.USER]
     # The last question is what is asked, even where it was refused before.
     refused = {line.parent_id for line in path if line.ending == Ending.REJECTED and not line.text}
     refused = refused & set(questions[:-1])
+    said = [line for line in path if not (line.is_silent or line.id in refused)]
+    sent = choose_images(line.files for line in said)
     turns: list[Turn] = []
-    for line in path:
-        if not line.text or line.id in refused:
-            continue
+    for line in said:
+        text = with_quotes(line.text, line.files, sent) if line.files else line.text
+        images = tuple(file.id for file in line.files if file.id in sent)
         if turns and turns[-1].role == line.role:
             seam = "" if line.continues else "\n\n"
-            turns[-1] = Turn(line.role, f"{turns[-1].text}{seam}{line.text}")
+            before = turns[-1]
+            turns[-1] = Turn(line.role, f"{before.text}{seam}{text}", before.images + images)
         else:
-            turns.append(Turn(line.role, line.text))
+            turns.append(Turn(line.role, text, images))
     if turns[-1].role == Role.ASSISTANT:
         # Only a continued answer comes right after another, and only where that has said something.
         return Branch(tuple(turns), site_settings().continue_prompt, turns[-1].text)
-    return Branch(tuple(turns[:-1]), turns[-1].text)
+    return Branch(tuple(turns[:-1]), turns[-1].text, images=turns[-1].images)
 
 
 def site_settings() -> SiteSettings:

@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 from chat.protocol import BadFrame
 
 
-def check(text: str) -> None:
-    """Raise BadFrame where `text` may not be sent."""
-    if not text.strip():
+def check(text: str, *, has_files: bool = False) -> None:
+    """Raise BadFrame where `text` may not be sent; with a file it may be empty."""
+    if not text.strip() and not has_files:
         raise BadFrame("empty_message", _("The message is empty."))
     if len(text) > settings.CHAT_MESSAGE_LENGTH:
         words = _("The message has %(count)s characters; %(most)s are allowed.")

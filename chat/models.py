@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from providers.endings import Ending
 
@@ -231,15 +232,30 @@ class Attachment(models.Model):
     media_type = models.CharField(max_length=40)
     width = models.PositiveIntegerField(null=True, blank=True, help_text="Pixels, of an image.")
     height = models.PositiveIntegerField(null=True, blank=True)
+    size = models.PositiveIntegerField(editable=False, help_text="Bytes of data.")
     # In the database, so that every replica has it and a backup is one file.
     data = models.BinaryField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["created_at"]
+        # Finds what was never sent.
+        indexes = [models.Index(fields=["created_at"], condition=Q(message=None), name="attachment_unsent")]
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if "data" not in self.get_deferred_fields():
+            self.size = len(self.data)
+        super().save(*args, **kwargs)
+
+    def get_absolute_url(self) -> str:
+        return reverse("chat:attachment", args=[self.pk])
+
+    @property
+    def is_image(self) -> bool:
+        return self.kind == AttachmentKind.IMAGE
 
 
 def new_share_key() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -10,10 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from chat import protocol
+from chat import attachments, protocol
 from chat.history import Line, lines_of
 from chat.identity import Visitor
-from chat.models import Conversation, Message, Role, State
+from chat.models import Attachment, Conversation, Message, Role, State
 from chat.plans import Plan, plan_for
 from chat.protocol import BadFrame
 from chat.signals import reply_started
@@ -77,8 +78,6 @@ def _check_lengths(frame: PostingFrame) -> None:
         raise BadFrame("bad_frame", f"The field 'clientId' has 1 to {CLIENT_ID_LENGTH} characters.")
     if frame.model is not None and len(frame.model) > MODEL_LENGTH:
         raise BadFrame("bad_frame", f"The field 'model' has at most {MODEL_LENGTH} characters.")
-    if isinstance(frame, protocol.Start) and frame.attachments:
-        raise BadFrame("unsupported", "Attachments cannot be sent yet.")
 
 
 def _id_for(session: str) -> uuid.UUID:
@@ -128,9 +127,10 @@ class Draft:
         if frame.parameters:
             given = {"temperature": frame.parameters.temperature, "max_tokens": frame.parameters.max_tokens}
             reply.parameters = {name: value for name, value in given.items() if value is not None}
-        title = "" if self.conversation.title else title_from(frame.message)
+        files = attachments.find_sendable(self.conversation.owner_id, self.conversation.pk, frame.attachments)
+        title = "" if self.conversation.title else title_from(frame.message, files)
         self.conversation.title = self.conversation.title or title
-        return Posted(reply, message.id, title, self._store(reply, message))
+        return Posted(reply, message.id, title, self._store(reply, message, files))
 
     def post_again(self, frame: protocol.Regenerate | protocol.Continue) -> Posted:
         """Store an empty reply to what was asked before."""
@@ -156,8 +156,11 @@ class Draft:
             raise BadFrame("not_found", _("There is no such message in this conversation."))
         return found
 
-    def _store(self, reply: Message, *before: Message) -> Plan | None:
-        """Store the messages, the reply as the new end of the branch; return its plan where it may begin at once."""
+    def _store(self, reply: Message, question: Message | None = None, files: Sequence[Attachment] = ()) -> Plan | None:
+        """Store the question with its files, and the reply as the new end of the branch.
+
+        Returns the reply's plan where it may begin at once.
+        """
         waits = sum(line.state != State.ENDED for line in self.lines)
         if waits > settings.CHAT_WAITING_PER_CONVERSATION:
             words = _("%(count)s messages of this conversation wait for their answers already.")
@@ -167,21 +170,24 @@ class Draft:
         reply.state = State.QUEUED if waits else State.RUNNING
         reply.owner, reply.epoch = self.replica, 1
         reply.started_at = None if waits else timezone.now()
-        said = [Line(*(getattr(message, name) for name in Line._fields)) for message in before]
+        said = [Line.of(question, [attachments.as_file(row) for row in files])] if question else []
         plan = None if waits else plan_for(reply, [*self.lines, *said], self.username)
         if plan:
             plan.describe_on(reply)
         # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
         self.conversation.current_leaf_id = reply.id
         self.conversation.save()
-        Message.objects.bulk_create([*before, reply])
+        Message.objects.bulk_create([question, reply] if question else [reply])
+        if question and files:
+            attachments.give_to(question, files)
         reply_started.send(Message, reply=reply)
         return plan
 
 
-def title_from(message: str) -> str:
-    """Return the first line with text, cut at a word."""
-    line = next(line for line in message.splitlines() if line.strip()).strip()
+def title_from(message: str, files: Sequence[Attachment] = ()) -> str:
+    """Return the first line with text, cut at a word; of a message without any, its first file's name."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    line = lines[0] if lines else files[0].name
     if len(line) <= TITLE_LENGTH:
         return line
     return line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"

@@ -20,6 +20,8 @@ SESSION_NAME = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 FRAME_LIMIT = 512 * 1024
 # Replies that one `hello` may ask about: a page names what it shows as unfinished, never more than a few.
 HELLO_LIMIT = 100
+# Items of any list; how many files a message may have is a setting, and less.
+LIST_LIMIT = 100
 
 
 class CloseCode:
@@ -74,7 +76,7 @@ class Start:
     only_model: bool | None = None
     client_id: str | None = None
     parent_id: uuid.UUID | None = None
-    attachments: list[Any] | None = None
+    attachments: list[uuid.UUID] | None = None
     parameters: Parameters | None = None
 
 
@@ -193,8 +195,9 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if typing.get_origin(kind) is dict and isinstance(value, dict) and len(value) <= HELLO_LIMIT:
         key_kind, value_kind = typing.get_args(kind)
         return {_convert(key_kind, k, name): _convert(value_kind, v, name) for k, v in value.items()}
-    if typing.get_origin(kind) is list and isinstance(value, list):
-        return value
+    if typing.get_origin(kind) is list and isinstance(value, list) and len(value) <= LIST_LIMIT:
+        (item_kind,) = typing.get_args(kind)
+        return [_convert(item_kind, item, name) for item in value]
     raise BadFrame("bad_frame", f"The field {name!r} has a wrong type or value.")
 
 
@@ -223,6 +226,18 @@ UUID = re.compile(r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECAS
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A file of a message; `url` is where its sender can see it. Width and height are those of an image."""
+
+    id: uuid.UUID
+    kind: str
+    name: str
+    url: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
 class Posted:
     """A message that another tab or device sent."""
 
@@ -232,6 +247,7 @@ class Posted:
     text: str
     parent_id: uuid.UUID | None = None
     client_id: str | None = None
+    attachments: list[Attachment] | None = None
 
 
 @dataclass(frozen=True)
@@ -394,14 +410,16 @@ def _plain(frame: object) -> dict[str, Any]:
         value = getattr(frame, spec.name)
         if value is None:
             continue
-        if isinstance(value, uuid.UUID):
-            value = str(value)
-        elif isinstance(value, list):
-            value = [str(item) for item in value]
-        elif dataclasses.is_dataclass(value):
-            value = _plain(value)
-        plain[spec.wire_name] = value
+        plain[spec.wire_name] = _plain_value(value)
     return plain
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, list):
+        return [_plain_value(item) for item in value]
+    return _plain(value) if dataclasses.is_dataclass(value) else value
 
 
 # --- Fields -----------------------------------------------------------------------------------------------------------

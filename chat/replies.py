@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -17,9 +17,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
+from chat.attachments import load_images
 from chat.database import db
 from chat.failover import OverlapTrimmer, Tried, as_clause, list_tried, who_is_next
-from chat.history import Branch
+from chat.history import IMAGE_CHARACTERS, Branch
 from chat.models import Failover, Message, State
 from chat.plans import Plan, find_continue_prompt, find_policy
 from chat.signals import reply_ended
@@ -28,7 +29,7 @@ from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
 from providers.output import Reasoning, Text
-from providers.routing import Candidate
+from providers.routing import TAKES_NO_IMAGES, Candidate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -218,6 +219,8 @@ def _why_nobody(reply: Reply) -> str:
     if too_dear := reply.plan.route.too_dear:
         return as_clause(too_dear.reason)
     reasons = dict.fromkeys(as_clause(reason) for _, reason in reply.plan.skipped())
+    if reply.plan.branch.all_images and reasons.keys() <= {TAKES_NO_IMAGES}:
+        return "there are images in this conversation, and nobody who can be asked takes any"
     return "; ".join(list(reasons)[:MOST_REASONS]) or "no provider is set up"
 
 
@@ -259,8 +262,9 @@ async def _check_address(url: str) -> None:
 
 
 def _size(plan: Plan, branch: Branch) -> ledger.Size:
-    texts = branch.texts
-    return ledger.Size(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts), plan.max_tokens)
+    of_images = len(branch.all_images) * IMAGE_CHARACTERS
+    of_texts = sum(len(text.encode(errors="replace")) for text in branch.texts)
+    return ledger.Size(branch.characters, of_texts + of_images, plan.max_tokens)
 
 
 async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch, *, last: bool) -> Outcome:
@@ -276,7 +280,8 @@ async def _run(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branc
     if reply.stop.reason:
         return aichat.Finished(_not_begun(reply.stop.reason))
     trimmer = OverlapTrimmer(branch.unfinished)
-    request = _request(reply, reply.plan, branch, candidate, last)
+    files = await patiently(load_images, images) if (images := branch.all_images) else {}
+    request = _request(reply, reply.plan, branch, files, candidate, last)
     async with aclosing(aichat.stream(request, reply.stop)) as events:
         async for event in events:
             # Whatever came first: start-up is over, the next may begin.
@@ -295,13 +300,17 @@ async def _run(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branc
     raise AssertionError("a stream ends with Finished")
 
 
-def _request(reply: Reply, plan: Plan, branch: Branch, candidate: Candidate, last: bool) -> aichat.Request:
+def _request(
+    reply: Reply, plan: Plan, branch: Branch, files: Mapping[str, aichat.Image], candidate: Candidate, last: bool
+) -> aichat.Request:
     return aichat.Request(
         target=candidate.target,
         prompt=branch.prompt,
         clocks=candidate.clocks(last=last),
         key=candidate.key,
         history=branch.turns,
+        images=branch.images,
+        files=files,
         temperature=plan.temperature,
         max_tokens=reply.max_tokens,
         needs_finish_reason=candidate.needs_finish_reason,

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from chat import checkpoints, plans, replicas, replies
 from chat.database import aside, db
+from chat.housekeeping import do_round as tidy_conversations
 from chat.identity import Visitor
 from chat.models import Message
 from chat.posting import Posted, PostingFrame, post
@@ -210,8 +211,9 @@ class Runner:
             logger.warning("%d replies of a dead server ended as interrupted", orphans)
 
     async def _tend(self) -> None:
-        """Do what one server of a site must do about the providers."""
+        """Do what one server of a site must do about its conversations and the providers."""
         if await db(replicas.is_oldest, self.replica):
+            await db(tidy_conversations)
             await db(housekeeping.do_round)
             await aside(housekeeping.check_quiet)
             for model in await db(housekeeping.find_live_due):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import exports, page
+from chat.views import attachments, exports, page
 
 app_name = "chat"
 urlpatterns = [
@@ -16,6 +16,9 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/export.md", exports.export, {"extension": "md"}, name="export-md"),
     path("c/<uuid:conversation_id>/export.txt", exports.export, {"extension": "txt"}, name="export-txt"),
     path("c/<uuid:conversation_id>/export.json", exports.export, {"extension": "json"}, name="export-json"),
+    path("attachments", attachments.upload, name="upload"),
+    path("attachments/<uuid:attachment_id>", attachments.attachment, name="attachment"),
+    path("attachments/<uuid:attachment_id>/delete", attachments.delete, name="delete-attachment"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),
 ]

@@ -84,7 +84,8 @@ class Image:
 class Request:
     """Everything one process needs. `temperature` and `max_tokens` None: the default, the provider's own limit.
 
-    `images` go with the prompt; `files` are those of the history too, by the names that the turns give them.
+    `images` go with the prompt; `files` are those of the history too, by the names that the turns give them. What is
+    not among the files is left out.
     """
 
     target: config.Target
@@ -208,18 +209,17 @@ def messages_before(request: Request) -> list[dict[str, Any]]:
     would be a path among its arguments. Providers take two messages of one role in a row for one.
     """
     messages = [_message(turn, request.files) for turn in request.history]
-    if request.images:
+    if any(name in request.files for name in request.images):
         messages.append(_message(Turn("user", "", request.images), request.files))
     return messages
 
 
 def _message(turn: Turn, files: Mapping[str, Image]) -> dict[str, Any]:
-    if not turn.images:
+    urls = [_data_url(files[name]) for name in turn.images if name in files]
+    if not urls:
         return {"role": turn.role, "content": turn.text}
     # Before the text, as Anthropic advises: https://docs.claude.com/en/docs/build-with-claude/vision
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": _data_url(files[name])}} for name in turn.images
-    ]
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return {"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}] if turn.text else parts}
 
 

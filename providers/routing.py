@@ -28,6 +28,7 @@ FIRST_TOKEN_FLOOR_SECONDS = 5.0
 # Where a model's own has not been learned yet.
 CHARACTERS_PER_TOKEN = 4.0
 KINDS_BY_NAME = {kind.value: info for kind, info in KINDS.items()}
+TAKES_NO_IMAGES = "it takes no images"
 # Endings after which another model of the same provider is no better.
 PROVIDER_WIDE = {Ending.UNAUTHORISED, Ending.UNREACHABLE}
 
@@ -328,7 +329,7 @@ def _find_unfit(row: Row, asked: _Question) -> str:
     if row.forced == Forced.OPEN:
         return f"{row.provider_name} is paused by an admin"
     if asked.needs_vision and not row.vision:
-        return "it takes no images"
+        return TAKES_NO_IMAGES
     tokens = asked.prompt_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
     if row.context_window and tokens > row.context_window:
         return f"it takes {row.context_window} tokens, and this conversation has about {tokens:.0f}"

@@ -49,7 +49,7 @@ def test_the_page_names_every_close_code():
 
 def test_the_page_names_every_refusal():
     source = "".join((Path(settings.BASE_DIR) / "chat" / f"{name}.py").read_text()
-                     for name in ("protocol", "input_policy", "posting", "consumers"))  # fmt: skip
+                     for name in ("protocol", "input_policy", "posting", "attachments", "consumers"))  # fmt: skip
     used = set(re.findall(r'BadFrame\(\s*"(\w+)"', source)) | set(
         re.findall(r'_error\(.*?, "(\w+)", client_id\)', source)
     )

@@ -356,7 +356,7 @@ async def test_parameters_reach_the_provider(site, simulator):
         (json.dumps({"message": "x", "clientId": "c" * 65}), "bad_frame"),
         (json.dumps({"message": "x", "model": "m" * 161}), "bad_frame"),
         (json.dumps({"message": "x", "parentId": str(uuid.uuid4())}), "not_found"),
-        (json.dumps({"message": "x", "attachments": [{"name": "a"}]}), "unsupported"),
+        (json.dumps({"message": "x", "attachments": [{"name": "a"}]}), "bad_frame"),
         (json.dumps({"type": "stop", "replyId": str(uuid.uuid4())}), "not_found"),
         (json.dumps({"type": "attach", "replyId": str(uuid.uuid4())}), "not_found"),
         (json.dumps({"type": "regenerate", "messageId": str(uuid.uuid4())}), "not_found"),
