@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from chat.models import Message
+from chat.models import IMPORTED, Message
 from chat.money import about, format_rate, format_usd
 from chat.turns import Names, format_duration, name_model
 from providers.costs import total_input, usage_of
@@ -56,7 +56,8 @@ class Story:
     entries: list[Entry]
     unasked: list[Unasked]
     total: str
-    ended: str
+    # Why there are no entries.
+    nobody: str
 
 
 def make_story(reply: Message) -> Story:
@@ -68,8 +69,15 @@ def make_story(reply: Message) -> Story:
         entries=[_make_entry(attempt, names) for attempt in attempts],
         unasked=[Unasked(*_name(name, names), reason) for name, reason in reply.skipped],
         total=_describe_all(attempts) if attempts else "",
-        ended="" if not reply.ending else reply.error or Ending(reply.ending).sentence,
+        nobody=_explain_nobody(reply),
     )
+
+
+def _explain_nobody(reply: Message) -> str:
+    if reply.evidence == IMPORTED:
+        return _("This answer was imported. How it was made is not known here.")
+    ended = "" if not reply.ending else reply.error or Ending(reply.ending).sentence
+    return f"{_('Nobody was asked.')} {ended}"
 
 
 def find_names(exact: Iterable[str]) -> Names:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 
 from providers.endings import Ending
 
@@ -117,6 +118,9 @@ class Conversation(models.Model):
     failover = models.CharField(
         max_length=16, choices=Failover, blank=True, help_text="Empty: as the site's settings say."
     )
+    origin = models.CharField(
+        max_length=80, blank=True, help_text="Of an imported one: where it comes from, and a digest of what was there."
+    )
     current_leaf = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True, help_text="When something was said last.")
@@ -126,7 +130,11 @@ class Conversation(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "name"], name="conversation_name_once_per_owner")]
         # The list beside the page: newest first.
-        indexes = [models.Index(fields=["owner", "-updated_at"], name="conversation_by_owner")]
+        indexes = [
+            models.Index(fields=["owner", "-updated_at"], name="conversation_by_owner"),
+            # Whether something was imported before.
+            models.Index(fields=["owner", "origin"], condition=~Q(origin=""), name="conversation_by_origin"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.name
@@ -145,6 +153,10 @@ class State(models.TextChoices):
     ENDED = "ended"
 
 
+# The `evidence` of an answer that came in a file.
+IMPORTED = "imported"
+
+
 class Message(models.Model):
     """One turn: what a person wrote, or a reply with its ending, its numbers and its money."""
 
@@ -157,7 +169,8 @@ class Message(models.Model):
     )
     role = models.CharField(max_length=16, choices=Role)
     text = models.TextField(blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    # No auto_now_add, which would give what is imported another date than its own.
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     # A reply only, from here on.
     continues = models.BooleanField(default=False, help_text="Goes on where its parent, a reply, stopped.")

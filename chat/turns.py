@@ -36,7 +36,8 @@ class Names:
         return self.providers.get(slug, slug)
 
     def of_model(self, provider: str, model: str) -> str:
-        exact = f"{provider}:{model}"
+        # Only a model of an imported answer has no provider.
+        exact = f"{provider}:{model}" if provider else model
         return self.models.get(exact, exact)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, exports, page
+from chat.views import attachments, exports, imports, page
 
 app_name = "chat"
 urlpatterns = [
@@ -19,6 +19,7 @@ urlpatterns = [
     path("attachments", attachments.upload, name="upload"),
     path("attachments/<uuid:attachment_id>", attachments.attachment, name="attachment"),
     path("attachments/<uuid:attachment_id>/delete", attachments.delete, name="delete-attachment"),
+    path("import", imports.import_page, name="import"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),
 ]

@@ -75,7 +75,7 @@ def _name_speaker(message: Message, names: Names) -> str:
         return _("You")
     if not message.model:
         return _("Answer")
-    name = names.of_model(message.provider, message.model) if message.provider else message.model
+    name = names.of_model(message.provider, message.model)
     return _("%(model)s, continuing") % {"model": name} if message.continues else name
 
 

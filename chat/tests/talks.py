@@ -42,7 +42,7 @@ def make_full_talk(owner: User) -> Conversation:
     talk = make_talk(owner, "Bread & Brot", system_prompt="Be brief.", parameters={"temperature": 0.2}, pinned=True)
     question = say(talk, "Why does bread rise?")
     Attachment.objects.create(
-        owner=owner, message=question, kind="text", name="notes.txt", media_type="text/plain", data=b"Yeast?"
+        owner=owner, message=question, kind="text", name="notes.txt", media_type="text/plain", size=6, data=b"Yeast?"
     )
     answer(talk, "Magic.", question, provider="sim", model="other", cost_usd=None, attempts=1)
     seam = {"kind": "seam", "reason": "Sim continues.", "old_model": "a:b", "new_model": "sim:m", "seq": 3, "at": 6}

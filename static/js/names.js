@@ -9,7 +9,8 @@ export function nameProvider(slug) {
 }
 
 export function nameModel(provider, model) {
-  const exact = `${provider}:${model}`;
+  // Only a model of an imported answer has no provider.
+  const exact = provider ? `${provider}:${model}` : model;
   return picker.querySelector(`option[value="${CSS.escape(exact)}"]`)?.dataset.name ?? exact;
 }
 

@@ -1,0 +1,56 @@
+"""The page on which conversations come in from a file."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from chat.identity import find_user, get_user_or_404
+from chat.imports.run import Report, import_file
+from chat.imports.upload import describe_too_large
+
+# Lines of each kind on the page; the rest is a number.
+SHOWN = 100
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def import_page(request: HttpRequest) -> HttpResponse:
+    """Ask for a file, and say what became of each conversation in it."""
+    if request.method != "POST":
+        return _render(request)
+    owner = get_user_or_404(request)
+    file = request.FILES.get("file")
+    if not isinstance(file, UploadedFile):
+        return _render(request, problem=_("Choose a file first."), status=400)
+    if (file.size or 0) > settings.CHAT_IMPORT_BYTES:
+        return _render(request, problem=describe_too_large(), status=413)
+    report = import_file(owner, file, copies=request.POST.get("copies") == "1")
+    nothing = not (report.imported or report.skipped)
+    return _render(request, report, problem=report.problem, status=400 if nothing else 200)
+
+
+def _render(
+    request: HttpRequest, report: Report | None = None, *, problem: str = "", status: int = 200
+) -> HttpResponse:
+    report = report or Report()
+    context = {
+        "user_is_known": find_user(request) is not None,
+        "problem": problem,
+        "imported": report.imported[:SHOWN],
+        "skipped": report.skipped[:SHOWN],
+        "failed": report.failed[:SHOWN],
+        "counts": {
+            "imported": len(report.imported),
+            "skipped": len(report.skipped),
+            "failed": len(report.failed),
+        },
+        "shown": SHOWN,
+        "megabytes": settings.CHAT_IMPORT_BYTES // 1_000_000,
+    }
+    return render(request, "chat/import.html", context, status=status)
