@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from chat import attachments, input_policy, protocol, runner, viewing
+from chat.admission import CHANGED, Dismissal, Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_language
-from chat.models import Message, Role, State
+from chat.models import Conversation, Message, Role, State
 from chat.posting import find_conversation
 from chat.protocol import BadFrame, CloseCode
 from chat.runner import Draining
 from chat.signals import input_rejected
+from chat.sockets import open_sockets
 
 logger = logging.getLogger(__name__)
 
-# How many sockets each user has open on this server.
-OPEN_SOCKETS: Counter[str] = Counter()
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class ChatConsumer(AsyncConsumer):
@@ -43,11 +48,14 @@ class ChatConsumer(AsyncConsumer):
         # The replies that this socket asked for.
         self.asked: set[UUID] = set()
         self.has_left = False
+        self.is_dismissed = False
+        self.language = translation.get_language()
         self.group = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket to its end, and leave nothing behind: also where the server cancels this in the middle."""
-        translation.activate(find_language(scope))
+        self.language = find_language(scope)
+        translation.activate(self.language)
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -71,7 +79,9 @@ class ChatConsumer(AsyncConsumer):
             await self._close(CloseCode.BAD_SESSION, "Name the session: /ws?session= and 1 to 64 of A-Z a-z 0-9 . _ -")
         elif visitor is None:
             await self._close(CloseCode.SIGN_IN, _("Sign in first."))
-        elif OPEN_SOCKETS[visitor.username] >= settings.CHAT_SOCKETS_PER_USER:
+        elif open_sockets.is_called_back(visitor.key):
+            await self.dismiss(CHANGED)
+        elif open_sockets.count(visitor.key) >= settings.CHAT_SOCKETS_PER_USER:
             await self._close(
                 CloseCode.TOO_MANY,
                 _("You have %(count)s connections open; no more are allowed.")
@@ -79,20 +89,32 @@ class ChatConsumer(AsyncConsumer):
             )
         else:
             self.session, self.visitor = names[0], visitor
-            OPEN_SOCKETS[visitor.username] += 1
+            open_sockets.add(visitor.key, self)
 
     async def _close(self, code: int, reason: str) -> None:
         await self._send(protocol.Closing(code, reason))
         await self.send({"type": "websocket.close", "code": code})
 
+    async def dismiss(self, dismissal: Dismissal) -> None:
+        """Close the socket of somebody who may not be here any longer: nothing more goes in or out."""
+        if self.is_dismissed:
+            return
+        self.is_dismissed = True
+        self._end_senders()
+        # Whoever found out speaks no language, or that of another.
+        with translation.override(self.language):
+            await self._close(dismissal.code, str(dismissal.reason))
+
+    def _end_senders(self) -> None:
+        for sender in self.senders.values():
+            sender.cancel()
+
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
 
     def _leave(self, visitor: Visitor) -> None:
-        OPEN_SOCKETS[visitor.username] -= 1
-        OPEN_SOCKETS[visitor.username] or OPEN_SOCKETS.pop(visitor.username)
-        for sender in self.senders.values():
-            sender.cancel()
+        open_sockets.remove(visitor.key, self)
+        self._end_senders()
         self.has_left = True
         self._stop_asked()
 
@@ -106,7 +128,7 @@ class ChatConsumer(AsyncConsumer):
     # --- What comes in ------------------------------------------------------------------------------------------------
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
-        if self.visitor is None:
+        if self.visitor is None or self.is_dismissed:
             return
         text = message.get("text")
         client_id = None
@@ -118,6 +140,8 @@ class ChatConsumer(AsyncConsumer):
         except BadFrame as refused:
             input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
             await self._error(refused.sentence, refused.code, client_id or refused.client_id)
+        except Dismissed as dismissed:
+            await self.dismiss(dismissed.dismissal)
         except Draining:
             sorry = _("The server is restarting. Send the message again in a moment.")
             await self._error(sorry, "restarting", client_id)
@@ -133,11 +157,33 @@ class ChatConsumer(AsyncConsumer):
             self.group = group_of(self.visitor, self.session)
             await self.channel_layer.group_add(self.group, self.channel_name)
 
+    async def _ask(self, function: Callable[Concatenate[User | None, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function(user, …)` with the visitor's row as it is now, None for a guest without one. Raises Dismissed.
+
+        Every frame comes through here, or through `posting.post`: what held at the handshake may hold no longer.
+        """
+        visitor = self.visitor
+        assert visitor is not None
+
+        def ask() -> tuple[User | None, R]:
+            user = admit(visitor)
+            return user, function(user, *args, **kwargs)
+
+        user, answer = await db(ask)
+        self._know(user.pk if user else None)
+        return answer
+
+    def _know(self, user_id: int | None) -> None:
+        """Remember the guest's row, so that it is known when it becomes an account."""
+        if self.visitor and self.visitor.user_id is None and user_id is not None:
+            self.visitor = replace(self.visitor, user_id=user_id)
+
     async def on_post(self, frame: protocol.Start | protocol.Regenerate | protocol.Continue) -> None:
         assert self.visitor is not None
         if isinstance(frame, protocol.Start):
             input_policy.check(frame.message, has_files=bool(frame.attachments))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
+        self._know(posted.owner_id)
         reply = posted.reply
         await self._send(started_of(reply, posted.user_message_id, frame.client_id))
         if posted.title:
@@ -163,49 +209,31 @@ class ChatConsumer(AsyncConsumer):
 
     async def on_stop(self, frame: protocol.Stop) -> None:
         # The row is how the replica that owns the reply hears of it, where that is another.
-        await self._check_own(frame.reply_id)
-        await db(self._own(frame.reply_id).exclude(state=State.ENDED).update, stop_requested=True)
+        await self._ask(_request_stop, frame.reply_id)
         self.runner.stop(frame.reply_id)
 
     async def on_hello(self, frame: protocol.Hello) -> None:
-        last, unfinished = await db(self._find_unfinished)
+        last, unfinished = await self._ask(_find_unfinished, self.session)
         running = unfinished[0] if unfinished else None
         await self._send(protocol.HelloAnswer(self.session, running, unfinished, last))
-        known = await db(lambda: set(self._own_all().filter(pk__in=frame.after).values_list("pk", flat=True)))
+        known = await self._ask(_find_known, frame.after)
         for reply_id in [*unfinished, *(known - set(unfinished))]:
             self._follow(reply_id, frame.after.get(reply_id, 0))
 
     async def on_attach(self, frame: protocol.Attach) -> None:
-        await self._check_own(frame.reply_id)
+        await self._ask(_get_own, frame.reply_id)
         self._follow(frame.reply_id, frame.after)
 
     async def on_ping(self, frame: protocol.Ping) -> None:
+        await self._ask(_nothing)
         await self._send(protocol.Pong(frame.t))
-
-    def _own_all(self) -> Any:
-        assert self.visitor is not None
-        return Message.objects.filter(conversation__owner__username=self.visitor.username, role=Role.ASSISTANT)
-
-    def _own(self, reply_id: UUID) -> Any:
-        return self._own_all().filter(pk=reply_id)
-
-    async def _check_own(self, reply_id: UUID) -> None:
-        if not await db(self._own(reply_id).exists):
-            raise BadFrame("not_found", _("There is no such answer."))
-
-    def _find_unfinished(self) -> tuple[UUID | None, list[UUID]]:
-        """Return the last message of the conversation and its unfinished replies, the oldest first."""
-        assert self.visitor is not None
-        conversation = find_conversation(self.visitor, self.session)
-        if conversation is None:
-            return None, []
-        unfinished = conversation.messages.exclude(state=State.ENDED).order_by("created_at")
-        return conversation.current_leaf_id, list(unfinished.values_list("pk", flat=True))
 
     # --- What goes out ------------------------------------------------------------------------------------------------
 
     def _follow(self, reply_id: UUID, after: int) -> None:
         """Send the reply from behind `after` on, in a task of its own: a consumer never awaits a generation."""
+        if self.is_dismissed:
+            return
         if old := self.senders.pop(reply_id, None):
             old.cancel()
         sender = asyncio.create_task(self._send_all(reply_id, after), name=f"sender {reply_id}")
@@ -227,7 +255,13 @@ class ChatConsumer(AsyncConsumer):
         """Another socket of this conversation has asked for a reply: show the message, and the reply as it comes."""
         if event["sender"] == self.channel_name:
             return
-        reply = await db(Message.objects.filter(pk=event["reply_id"]).select_related("parent").first)
+        if self.is_dismissed:
+            return
+        try:
+            reply = await self._ask(_find_posted, event["reply_id"])
+        except Dismissed as dismissed:
+            await self.dismiss(dismissed.dismissal)
+            return
         if reply is None:
             return
         if event["title"]:
@@ -243,13 +277,52 @@ class ChatConsumer(AsyncConsumer):
         await self._send(protocol.Error(sentence, code, self.session, client_id))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
+        if self.is_dismissed and not isinstance(frame, protocol.Closing):
+            return
         await self.send({"type": "websocket.send", "text": protocol.encode(frame)})
 
 
 def group_of(visitor: Visitor, session: str) -> str:
     """Return the name of the group of everybody who watches this conversation."""
-    owner_and_name = f"{visitor.username}/{session}"
+    owner_and_name = f"{visitor.key}/{session}"
     return f"conversation.{hashlib.sha256(owner_and_name.encode()).hexdigest()[:32]}"
+
+
+def _own_replies(user: User | None) -> QuerySet[Message]:
+    owned = Conversation.objects.of(user)
+    return Message.objects.filter(conversation__in=owned, role=Role.ASSISTANT)
+
+
+def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
+    own = _own_replies(user).filter(pk=reply_id)
+    if not own.exists():
+        raise BadFrame("not_found", _("There is no such answer."))
+    return own
+
+
+def _request_stop(user: User | None, reply_id: UUID) -> None:
+    _get_own(user, reply_id).exclude(state=State.ENDED).update(stop_requested=True)
+
+
+def _find_known(user: User | None, reply_ids: Iterable[UUID]) -> set[UUID]:
+    return set(_own_replies(user).filter(pk__in=list(reply_ids)).values_list("pk", flat=True)) if reply_ids else set()
+
+
+def _find_unfinished(user: User | None, session: str) -> tuple[UUID | None, list[UUID]]:
+    """Return the last message of the conversation and its unfinished replies, the oldest first."""
+    conversation = find_conversation(user, session)
+    if conversation is None:
+        return None, []
+    unfinished = conversation.messages.exclude(state=State.ENDED).order_by("created_at")
+    return conversation.current_leaf_id, list(unfinished.values_list("pk", flat=True))
+
+
+def _find_posted(user: User | None, reply_id: str) -> Message | None:
+    return _own_replies(user).filter(pk=reply_id).select_related("parent").first()
+
+
+def _nothing(user: User | None) -> None:
+    pass
 
 
 def started_of(reply: Message, user_message_id: UUID | None, client_id: str | None) -> protocol.Started:

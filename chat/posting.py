@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat import attachments, protocol
+from chat.admission import admit_or_make
 from chat.history import Line, lines_of
 from chat.identity import Visitor
 from chat.models import Attachment, Conversation, Message, Role, State
@@ -26,20 +28,24 @@ MODEL_LENGTH = 160
 
 @dataclass(frozen=True)
 class Posted:
-    """What is stored now. `plan` is None for a reply that must wait its turn, or that was there before (`repeated`)."""
+    """What is stored now. `plan` is None for a reply that must wait its turn, or that was there before (`repeated`).
+
+    `owner_id` is whose it is: a guest's row may be as new as the message.
+    """
 
     reply: Message
     user_message_id: uuid.UUID | None
     title: str = ""
     plan: Plan | None = None
     repeated: bool = False
+    owner_id: int | None = None
 
 
 PostingFrame = protocol.Start | protocol.Regenerate | protocol.Continue
 
 
 def post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
-    """Store `frame` and return it with its reply. Raises BadFrame for what cannot be stored.
+    """Store `frame` and return it with its reply. Raises BadFrame for what cannot be stored, Dismissed for strangers.
 
     A `client_id` seen before returns the reply of the first time.
     """
@@ -53,24 +59,24 @@ def post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> P
 
 @transaction.atomic
 def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
+    owner = admit_or_make(visitor)
     # Locked: what is posted to a conversation is posted one by one.
-    locked = Conversation.objects.select_for_update(of=("self",)).filter(owner__username=visitor.username, name=session)
-    conversation = locked.first() or Conversation(pk=_id_for(session), owner=visitor.get_user(), name=session)
+    locked = Conversation.objects.select_for_update(of=("self",)).filter(owner=owner, name=session)
+    conversation = locked.first() or Conversation(pk=_id_for(session), owner=owner, name=session)
     if conversation.deleted_at:
         raise BadFrame("not_found", _("This conversation has been deleted."))
     draft = Draft(
-        conversation, visitor.username, replica, [] if conversation._state.adding else lines_of(conversation.pk)
+        conversation, owner.username, replica, [] if conversation._state.adding else lines_of(conversation.pk)
     )
     if repeated := draft.find_repeated(frame.client_id):
-        return repeated
-    if isinstance(frame, protocol.Start):
-        return draft.post_start(frame)
-    return draft.post_again(frame)
+        return replace(repeated, owner_id=owner.pk)
+    posted = draft.post_start(frame) if isinstance(frame, protocol.Start) else draft.post_again(frame)
+    return replace(posted, owner_id=owner.pk)
 
 
-def find_conversation(visitor: Visitor, session: str) -> Conversation | None:
-    """Return the visitor's conversation of that name, if there is one yet."""
-    return Conversation.objects.filter(owner__username=visitor.username, name=session, deleted_at=None).first()
+def find_conversation(user: User | None, session: str) -> Conversation | None:
+    """Return the user's conversation of that name, if there is one yet."""
+    return Conversation.objects.of(user).filter(name=session).first()
 
 
 def _check_lengths(frame: PostingFrame) -> None:

@@ -22,4 +22,5 @@ urlpatterns = [
     path("import", imports.import_page, name="import"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),
+    path("account/", include("chat.account_urls")),
 ]

@@ -144,6 +144,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "chat.identity.GuestMiddleware",
+    "chat.middleware.AccountMiddleware",
+    "chat.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -191,6 +193,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+AUTHENTICATION_BACKENDS = ["chat.backend.AccountBackend"]
+LOGIN_URL = "chat:sign-in"
+LOGIN_REDIRECT_URL = "chat:new"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("he", "עברית")]
@@ -279,6 +285,11 @@ PROVIDER_MEMORY_SECONDS = env_positive("PROVIDER_MEMORY_SECONDS", 300)
 
 # Characters of one message.
 CHAT_MESSAGE_LENGTH = env_positive("CHAT_MESSAGE_LENGTH", 32_000)
+# Whether people may make accounts for themselves; otherwise an admin does.
+CHAT_SIGN_UP = env.bool("CHAT_SIGN_UP", LOCAL_MODE)
+# The first admin, made when the server starts and nobody has that name.
+ADMIN_USERNAME = env.str("SASHA_ADMIN_USERNAME", "")
+ADMIN_PASSWORD = env_secret("SASHA_ADMIN_PASSWORD")
 # What happens to a reply when the socket that asked for it closes and its user can come back.
 CHAT_ON_CLOSE = env_choice("CHAT_ON_CLOSE", "continue", "stop")
 CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)

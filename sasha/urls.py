@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.i18n import JavaScriptCatalog
 
@@ -20,7 +21,7 @@ reports = [
 urlpatterns = [
     path("", include("chat.urls")),
     # What the scripts say, in the reader's language.
-    path("words.js", JavaScriptCatalog.as_view(packages=["chat"]), name="words"),
+    path("words.js", login_not_required(JavaScriptCatalog.as_view(packages=["chat"])), name="words"),
     path("admin/", include(reports)),
     path("admin/", admin.site.urls),
 ]

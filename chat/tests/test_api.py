@@ -19,10 +19,10 @@ from django.test import AsyncClient
 from websockets.exceptions import ConnectionClosed
 
 from chat import plain_http
-from chat.consumers import OPEN_SOCKETS
 from chat.database import db
 from chat.identity import GUEST_COOKIE, SALT
 from chat.models import Conversation, Message
+from chat.sockets import open_sockets
 from chat.tests.test_identity import guest_cookie
 from providers.aichat import LIVE
 from sasha.testing import Frames, ServerProcess, Socket, eventually, server_process, text_of
@@ -236,7 +236,7 @@ async def test_streams_are_counted_with_the_sockets(site, client, settings):
             assert (await third.receive())["code"] == 4429
     async with stream(client, "/api/conversations/e/events") as again:
         await again.until("hello")
-    await eventually(lambda: not OPEN_SOCKETS, within=1)
+    await eventually(lambda: not open_sockets, within=1)
 
 
 async def test_a_silent_stream_has_a_heart(site, client, monkeypatch):

@@ -9,15 +9,17 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from chat import protocol
+from chat.admission import Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_visitor, forged
-from chat.models import Message, Role
+from chat.models import Conversation, Message, Role
 from chat.plain_http import END_MARK, FrameStream, SingleFrame
 
 # What the `code` of an `error` is as a status; everything else is the client's mistake.
@@ -29,6 +31,8 @@ ForVisitor = Callable[Concatenate[HttpRequest, Visitor, P], Coroutine[Any, Any, 
 def for_visitor(view: ForVisitor[P]) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
     """Give the view its visitor, and refuse who has not signed in and what another site has made a browser send."""
 
+    # Answers for itself: a script wants a status, not a page.
+    @login_not_required
     @csrf_exempt
     @wraps(view)
     async def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -74,6 +78,9 @@ async def _answer(visitor: Visitor, name: str, text: str) -> HttpResponseBase:
         return nothing()
     answer = answers[0]
     if answer["type"] == protocol.Closing.type:
+        # Dismissed in this very moment, or a fault of ours.
+        if answer["code"] in (protocol.CloseCode.SIGN_IN, protocol.CloseCode.CHANGED):
+            return refuse(401, "sign_in", answer["reason"])
         return refuse(500, "failed", answer["reason"])
     if answer["type"] == protocol.Error.type:
         return JsonResponse(answer, status=STATUSES.get(answer["code"], 400))
@@ -104,7 +111,10 @@ async def reply_events(request: HttpRequest, visitor: Visitor, reply_id: uuid.UU
 
 
 def _find_session(visitor: Visitor, reply_id: uuid.UUID) -> str | None:
-    owned = Message.objects.filter(conversation__owner__username=visitor.username, conversation__deleted_at=None)
+    try:
+        owned = Message.objects.filter(conversation__in=Conversation.objects.of(admit(visitor)))
+    except Dismissed:
+        return None
     return owned.filter(pk=reply_id, role=Role.ASSISTANT).values_list("conversation__name", flat=True).first()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -15,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from chat import attachments
+from chat.admission import admit, admit_or_make
 from chat.identity import find_visitor, forged
 from chat.models import Attachment
 from chat.uploads import BadUpload, clean_name, read_upload
@@ -23,6 +25,7 @@ from chat.uploads import BadUpload, clean_name, read_upload
 POLICY = "default-src 'none'; sandbox"
 
 
+@login_not_required
 @require_POST
 @csrf_exempt
 def upload(request: HttpRequest) -> HttpResponse:
@@ -40,7 +43,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         most = round(settings.CHAT_FILE_BYTES / 1_000_000, 1)
         return _refuse(413, sentence % {"name": clean_name(file.name or ""), "most": f"{most:g}"})
     try:
-        kept = attachments.keep(visitor.get_user(), read_upload(file.name or "", file.read()))
+        kept = attachments.keep(admit_or_make(visitor), read_upload(file.name or "", file.read()))
     except BadUpload as refused:
         return _refuse(422, refused.sentence)
     return JsonResponse(_describe(kept), status=201)
@@ -73,7 +76,10 @@ def delete(request: HttpRequest, attachment_id: uuid.UUID) -> HttpResponse:
 
 def _get_user_or_404(request: HttpRequest) -> User:
     visitor = find_visitor(request)
-    return get_object_or_404(User, username=visitor.username if visitor else None)
+    user = admit(visitor) if visitor else None
+    if user is None:
+        raise Http404
+    return user
 
 
 def _describe(kept: Attachment) -> dict[str, object]:

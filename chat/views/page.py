@@ -97,6 +97,7 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "is_new": shown._state.adding,
         "url": reverse("chat:conversation", args=[shown.pk]),
         "conversations": list_conversations(user),
+        "can_sign_up": settings.CHAT_SIGN_UP,
         "turns": turns,
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),
