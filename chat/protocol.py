@@ -317,7 +317,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is known about a reply that has ended. `duration` and `firstTokenMs` are milliseconds since it was sent."""
+    """What is known about a reply that has ended. `duration` and `firstTokenMs` are milliseconds since it was sent.
+
+    `reasoningMs`: from the first word of reasoning to the first of the text, or to the end.
+    """
 
     chunks: int
     total_chars: int
@@ -328,6 +331,7 @@ class Metadata:
     provider: str | None = None
     model: str | None = None
     first_token_ms: int | None = None
+    reasoning_ms: int | None = None
     usage: Usage | None = None
     cost_usd: str | None = None
     cost_source: str | None = None

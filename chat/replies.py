@@ -93,6 +93,8 @@ class Reply:
     chunks: int = 0
     attempts: int = 0
     first_token_ms: int | None = None
+    # When the first word of reasoning came, if no text was before it.
+    reasoning_began_ms: int | None = None
     # The attempt whose row in the ledger is still open, and how it ended once it has.
     asked_at: float | None = None
     attempt_id: uuid.UUID | None = None
@@ -114,6 +116,13 @@ class Reply:
         """Return who was not asked, and why: by the plan, or at the ledger's gate."""
         refused = [[str(tried.candidate), tried.reason] for tried in self.tried if tried.ending is None]
         return (self.plan.skipped() if self.plan else []) + refused
+
+    def reasoning_ms(self) -> int | None:
+        """Return how long the model thought: up to its first text, or until now. None: it did not."""
+        if self.reasoning_began_ms is None:
+            return None
+        until = self.elapsed_ms() if self.first_token_ms is None else self.first_token_ms
+        return until - self.reasoning_began_ms
 
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the message arrived."""
@@ -341,6 +350,8 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
             reply.first_token_ms = reply.elapsed_ms()
     elif event.kind == "reasoning":
         reply.reasoning.append(event.text)
+        if reply.reasoning_began_ms is None and not reply.text:
+            reply.reasoning_began_ms = reply.elapsed_ms()
     else:
         reply.notices.append({**event.data, "seq": reply.last_seq, "at": sum(map(len, reply.text))})
 
@@ -422,6 +433,7 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         error=sentence_for(verdict, reply, finished.evidence)[:500] if ending.failed else "",
         text="".join(reply.text),
         reasoning="".join(reply.reasoning),
+        reasoning_ms=reply.reasoning_ms(),
         notices=reply.notices,
         last_seq=reply.last_seq,
         provider=reply.author.candidate.provider if reply.author else "",

@@ -82,6 +82,7 @@ class Turn:
     last_seq: int = 0
     continues: bool = False
     reasoning: str = ""
+    reasoning_label: str = ""
     parts: list[Part] = field(default_factory=lambda: [Part("")])
     badge: str = ""
     facts: list[str] = field(default_factory=list)
@@ -119,11 +120,19 @@ def make_turn(message: Message, names: Names) -> Turn:
         last_seq=message.last_seq,
         continues=message.continues,
         reasoning=message.reasoning,
+        reasoning_label=describe_reasoning(message),
         parts=split_at_notices(message.text, message.notices),
         badge=describe_ending(message.ending, message.error),
         facts=list_facts(message, names) if message.ending else [],
         waiting=describe_waiting(message, names),
     )
+
+
+def describe_reasoning(message: Message) -> str:
+    """Return what to call a reply's reasoning, which is folded away."""
+    if message.reasoning_ms is not None:
+        return _("Thought for %(time)s") % {"time": format_duration(message.reasoning_ms)}
+    return _("Thinking") if message.state == State.RUNNING and not message.text else _("Reasoning")
 
 
 def describe_waiting(message: Message, names: Names) -> str:

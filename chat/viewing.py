@@ -79,6 +79,7 @@ def metadata_of(row: Message) -> protocol.Metadata:
         provider=row.provider or None,
         model=row.model or None,
         first_token_ms=row.first_token_ms,
+        reasoning_ms=row.reasoning_ms,
         usage=usage if usage != protocol.Usage() else None,
         cost_usd=None if row.cost_usd is None else str(row.cost_usd),
         cost_source=row.cost_source or None,

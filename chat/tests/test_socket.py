@@ -46,6 +46,7 @@ async def test_the_answer_is_stored_with_its_numbers(site):
     assert (row.state, row.ending, row.provider, row.model) == ("ended", "complete", "sim", "sim-n5-reasoning")
     metadata = frames[-1]["metadata"]
     assert row.output_tokens == metadata["usage"]["outputTokens"] > 0
+    assert 0 <= row.reasoning_ms == metadata["reasoningMs"] <= metadata["firstTokenMs"]
     assert row.last_seq == frames[-1]["seq"]
     assert row.cost_usd is None
     assert "costUsd" not in metadata

@@ -15,6 +15,14 @@ export function sourceOf(element) {
   return parts.get(element)?.source ?? element.textContent;
 }
 
+// Returns an empty element for a stretch of an answer.
+export function makePart() {
+  const part = document.createElement("div");
+  part.className = "text";
+  part.dataset.text = "";
+  return part;
+}
+
 export class Markdown {
   #painted;
   #waiting = new Set();

@@ -2,8 +2,8 @@
 
 import { listFacts } from "./facts.js";
 import { gettext, interpolate } from "./i18n.js";
-import { Markdown } from "./markdown.js";
-import { clearReasoning, showReasoning } from "./reasoning.js";
+import { Markdown, makePart } from "./markdown.js";
+import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
@@ -101,6 +101,7 @@ export class Thread {
   addText(id, text) {
     this.#change(id, (turn) => {
       setWait(turn, gettext("Writing"));
+      endReasoning(turn);
       this.#markdown.append(lastPart(turn), text);
     });
   }
@@ -122,6 +123,7 @@ export class Thread {
     this.#change(id, (turn) => {
       Object.assign(turn.dataset, { state: "ended", ending: metadata.ending });
       setWait(turn, "");
+      endReasoning(turn, metadata.reasoningMs);
       turn.querySelector("[data-badge]").hidden = !badge;
       turn.querySelector("[data-badge]").textContent = badge;
       turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
@@ -184,13 +186,6 @@ function setWait(turn, words) {
 
 function lastPart(turn) {
   return [...turn.querySelectorAll("[data-text]")].at(-1);
-}
-
-function makePart() {
-  const part = document.createElement("div");
-  part.className = "text";
-  part.dataset.text = "";
-  return part;
 }
 
 function makeFact(fact) {

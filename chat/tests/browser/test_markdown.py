@@ -193,11 +193,16 @@ async def test_what_was_written_can_be_read_without_scripts(page, browser, conte
     await plain.close()
 
 
-async def test_a_question_stays_as_it_was_typed(page):
-    await say(page, "**not** bold\n- [x] <b>", ECHO)
+async def test_reasoning_is_folded_away_and_says_how_long_it_took(page):
+    await say(page, "**not** bold\n- [x] <b>", "sim-n10-gap20-reasoning")
     await until_ended(page)
-    assert await page.locator("[data-role=user] [data-text]").inner_text() == "**not** bold\n- [x] <b>"
+    label = page.locator("[data-reasoning-label]")
+    words = f"Thought for {(await stored(page)).reasoning_ms} ms"
+    await expect(label).to_have_text(words)
+    assert await page.locator("details[open]").count() == 0
     await page.reload()
+    await expect(label).to_have_text(words)
+    # What a person wrote stays as it was typed.
     assert await page.locator("[data-role=user] [data-text]").inner_text() == "**not** bold\n- [x] <b>"
 
 
