@@ -137,6 +137,11 @@ def end_all_sessions(request: HttpRequest, user: User) -> None:
     sign_out(request)
 
 
+def language_of(user: User) -> str:
+    """Return the language that the account has chosen, or ""."""
+    return Account.objects.filter(user=user).values_list("language", flat=True).first() or ""
+
+
 def choose_language(user: User, language: str) -> None:
     """Store in which language the account wants its pages."""
     Account.objects.update_or_create(user=user, defaults={"language": language})

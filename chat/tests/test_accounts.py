@@ -203,6 +203,28 @@ def test_after_signing_in_people_are_where_they_wanted_to_be(client, alice):
     assert sign_in(client, "alice", next="/account/")["Location"] == "/account/"
 
 
+def test_who_came_from_a_conversation_goes_back_to_it(client, alice):
+    door = reverse("chat:sign-in")
+    for page, wanted in {
+        "http://testserver/c/1/": "/c/1/",
+        "http://testserver/account/sign-up": "",
+        "http://evil.example/c/1/": "",
+    }.items():
+        assert f'name="next" value="{wanted}"' in client.get(door, headers={"Referer": page}).content.decode()
+
+
+def test_a_device_speaks_the_account_s_language_from_the_sign_in_on(client, alice):
+    accounts.choose_language(alice, "de")
+    assert sign_in(client, "alice").cookies["django_language"].value == "de"
+
+
+def test_an_old_page_is_told_so_in_words(alice):
+    client = Client(enforce_csrf_checks=True)
+    page = client.post(reverse("chat:sign-in"), {"username": "alice", "password": PASSWORD})
+    assert page.status_code == 403
+    assert "Nothing was changed" in page.content.decode()
+
+
 def test_what_a_guest_wrote_goes_with_them_when_they_sign_in(alice, provider_free_attempt):
     theirs = Conversation.objects.create(owner=alice, name="talk", title="Mine")
     guest = make_guest("abc")
@@ -392,12 +414,12 @@ def test_an_admin_without_a_password_stops_the_server(settings):
 
 def test_signed_in_people_are_named_beside_the_page(client, alice):
     page = client.get("/").content.decode()
-    assert reverse("chat:sign-in") in page
+    assert ">Guest</a>" in page
     assert reverse("chat:sign-up") in page
     client.force_login(alice)
     page = client.get("/").content.decode()
     assert ">alice</a>" in page
-    assert reverse("chat:sign-in") not in page
+    assert reverse("chat:sign-up") not in page
 
 
 def test_two_people_see_only_their_own_tokens(client, alice):

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -13,6 +14,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -77,9 +79,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(destination)
     form = SignInForm(request, request.POST if request.method == "POST" else None)
     if form.is_valid():
-        user = form.get_user()
-        accounts.sign_in(request, user)
-        return redirect(destination)
+        accounts.sign_in(request, form.get_user())
+        return _speak(redirect(destination), accounts.language_of(form.get_user()))
     return _render_door(request, "account/sign_in.html", form)
 
 
@@ -116,7 +117,7 @@ def _render_door(request: HttpRequest, template: str, form: Any, status: int = 2
     guest = find_user(request)
     context = {
         "form": form,
-        "next": request.POST.get("next", request.GET.get("next", "")),
+        "next": _wanted_by(request),
         "languages": settings.LANGUAGES,
         "guest_has_written": bool(guest and Conversation.objects.of(guest).exists()),
         "is_local": settings.LOCAL_MODE,
@@ -127,9 +128,19 @@ def _render_door(request: HttpRequest, template: str, form: Any, status: int = 2
 
 def _destination_of(request: HttpRequest) -> str:
     """Return where to go now: an address of this site, never another's."""
-    wanted = request.POST.get("next", request.GET.get("next", ""))
+    wanted = _wanted_by(request)
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     return wanted if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+def _wanted_by(request: HttpRequest) -> str:
+    """Return where somebody was going, or, where nobody says so, which page they came from. Not to be trusted."""
+    given = request.POST.get("next", request.GET.get("next"))
+    if given is not None:
+        return given
+    page = urlsplit(request.headers.get("Referer", ""))
+    is_page = page.netloc == request.get_host() and not page.path.startswith(reverse("chat:account"))
+    return page.path if is_page else ""
 
 
 # --- The account's page -----------------------------------------------------------------------------------------------
@@ -178,14 +189,20 @@ def choose_language(request: HttpRequest) -> HttpResponse:
     language = form.cleaned_data["language"]
     if isinstance(request.user, User):
         accounts.choose_language(request.user, language)
-    response.set_cookie(
-        settings.LANGUAGE_COOKIE_NAME,
-        language,
-        max_age=LANGUAGE_COOKIE_SECONDS,
-        secure=not settings.LOCAL_MODE,
-        httponly=True,
-        samesite="Lax",
-    )
+    return _speak(response, language)
+
+
+def _speak(response: HttpResponse, language: str) -> HttpResponse:
+    """Keep the language in a cookie: for who has no account, and for the socket, which sees no account's page."""
+    if language:
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            language,
+            max_age=LANGUAGE_COOKIE_SECONDS,
+            secure=not settings.LOCAL_MODE,
+            httponly=True,
+            samesite="Lax",
+        )
     return response
 
 

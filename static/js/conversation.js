@@ -4,6 +4,9 @@ import { fetchMessages } from "./catchup.js";
 import { gettext } from "./i18n.js";
 import { waitingFor } from "./names.js";
 
+// The close code for whoever is not signed in, or not any more.
+const SIGNED_OUT = 4401;
+
 export class Conversation {
   // Reply → the sentence of its `error`, which comes before its `complete`.
   #errors = new Map();
@@ -22,7 +25,7 @@ export class Conversation {
     hello: (frame) => this.#hello(frame),
     pong: () => {},
     title: (frame) => this.page.rename(frame.title),
-    closing: (frame) => this.page.status.explain(frame.reason),
+    closing: (frame) => this.#closing(frame),
   };
 
   // `page`: what main.js has put together; `session`, `url`, `isNew`: which conversation this is.
@@ -38,6 +41,11 @@ export class Conversation {
 
   receive(frame) {
     this.#handlers[frame.type]?.(frame);
+  }
+
+  #closing({ code, reason }) {
+    this.page.status.explain(reason);
+    if (code === SIGNED_OUT) this.page.offerSignIn();
   }
 
   greeting() {

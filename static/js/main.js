@@ -60,8 +60,12 @@ const connection = new Connection(session, {
   lost: (final) => conversation.lost(final),
 });
 const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
-const page = { announcer, composer, connection, failover, follower, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };
+const page = { announcer, composer, connection, failover, follower, offerSignIn, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
+
+function offerSignIn() {
+  find("sign-in").hidden = false;
+}
 
 function rename(title) {
   find("title").textContent = title;

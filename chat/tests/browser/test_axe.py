@@ -18,8 +18,11 @@ PAGES = [
     "chat:attempts",
     "chat:export",
     "chat:import",
+    "chat:account",
+    "chat:sign-in",
+    "chat:sign-up",
 ]
-WITHOUT_PARAMETERS = {"chat:new", "chat:import"}
+WITHOUT_PARAMETERS = {"chat:new", "chat:import", "chat:account", "chat:sign-in", "chat:sign-up"}
 # What a browser never shows as a page of ours.
 NOT_PAGES = {
     "chat:failover",
@@ -29,6 +32,7 @@ NOT_PAGES = {
     "chat:export-json",
     "chat:attachment",
     "chat:delete-attachment",
+    "chat:revoke-token",
 }
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
@@ -49,7 +53,7 @@ async def test_axe_finds_nothing(page):
     await assert_clean(page)
     await page.goto(await page.locator("[data-attempts-link]").last.get_attribute("href"))
     await assert_clean(page)
-    for path in (f"{conversation}export", "/import"):
+    for path in (f"{conversation}export", "/import", "/account/", "/account/sign-in", "/account/sign-up"):
         await page.goto(path)
         await assert_clean(page)
     await page.goto("/")
