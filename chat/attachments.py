@@ -128,6 +128,15 @@ def frames_of(message: Message) -> list[protocol.Attachment] | None:
     ] or None
 
 
+def shown_in(conversation_id: uuid.UUID) -> dict[uuid.UUID, list[Attachment]]:
+    """Return the files of a conversation's messages, without their contents."""
+    rows: dict[uuid.UUID, list[Attachment]] = defaultdict(list)
+    for row in Attachment.objects.filter(message__conversation=conversation_id).defer("data"):
+        assert row.message_id is not None
+        rows[row.message_id].append(row)
+    return rows
+
+
 def delete_unsent(user: User, attachment_id: uuid.UUID) -> bool:
     """Delete a file that no message has; return whether it was there."""
     return bool(Attachment.objects.filter(owner=user, pk=attachment_id, message=None).delete()[0])

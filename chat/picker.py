@@ -39,6 +39,7 @@ class Option:
     name: str
     note: str
     reason: str = ""
+    vision: bool = False
 
     @property
     def available(self) -> bool:
@@ -135,7 +136,7 @@ def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
     name = name_model(candidate.provider_name, candidate.label)
     room = describe_context(candidate.context_window)
     note = ", ".join(filter(None, [paused, describe_price(tiers), room]))
-    return Option(str(candidate), candidate.label, name, note)
+    return Option(str(candidate), candidate.label, name, note, vision=candidate.row.vision)
 
 
 def _make_unavailable(skipped: Skipped) -> Option:

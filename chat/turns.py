@@ -6,7 +6,7 @@ Pure: works on rows that have been fetched. static/js/facts.js says the same wor
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Message, Role, State
+from chat.models import Attachment, Message, Role, State
 from chat.money import describe_cost
 from providers.endings import SENTENCES, Ending
 
@@ -87,6 +87,7 @@ class Turn:
     badge: str = ""
     facts: list[str] = field(default_factory=list)
     waiting: str = ""
+    files: Sequence[Attachment] = ()
 
     @property
     def is_reply(self) -> bool:
@@ -109,7 +110,7 @@ def find_branch(messages: Iterable[Message], leaf_id: uuid.UUID | None) -> list[
     return branch[::-1]
 
 
-def make_turn(message: Message, names: Names) -> Turn:
+def make_turn(message: Message, names: Names, files: Sequence[Attachment] = ()) -> Turn:
     """Return `message` as the page shows it."""
     return Turn(
         id=message.pk,
@@ -125,6 +126,7 @@ def make_turn(message: Message, names: Names) -> Turn:
         badge=describe_ending(message.ending, message.error),
         facts=list_facts(message, names) if message.ending else [],
         waiting=describe_waiting(message, names),
+        files=files,
     )
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from chat import attachments
 from chat.answered import find_names, make_story
 from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
@@ -31,6 +32,11 @@ FAILOVERS = {
     Failover.ASK: _("ask me"),
     Failover.OFF: _("leave it"),
 }
+# What a browser offers first; what a file is, its content decides. Told so, an iPhone makes JPEGs of its photos.
+ACCEPTED_FILES = (
+    "image/png,image/jpeg,image/webp,image/gif,text/*,application/json,application/xml,.md,.csv,.log,.json,.yaml,.yml,"
+    ".toml,.ini,.sql,.sh,.py,.js,.ts,.tsx,.jsx,.css,.html,.c,.h,.cpp,.java,.go,.rs,.rb,.php,.kt,.swift,.tex"
+)
 EXAMPLES = [
     _("Explain in three sentences why the sky is blue"),
     _("Write a friendly reminder to water the plants"),
@@ -54,7 +60,8 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
     found = get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
     branch = find_branch(found.messages.all(), found.current_leaf_id)
     names = find_names(f"{message.provider}:{message.model}" for message in branch if message.model)
-    return _render(request, user, found, [make_turn(message, names) for message in branch])
+    files = attachments.shown_in(found.pk)
+    return _render(request, user, found, [make_turn(message, names, files.get(message.pk, ())) for message in branch])
 
 
 @require_POST
@@ -110,6 +117,9 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "examples": EXAMPLES,
         "endings": {ending.value: ending.sentence for ending in Ending},
         "message_length": settings.CHAT_MESSAGE_LENGTH,
+        "files_per_message": settings.CHAT_FILES_PER_MESSAGE,
+        "file_bytes": settings.CHAT_FILE_BYTES,
+        "accepted_files": ACCEPTED_FILES,
     }
     return render(request, "chat/page.html", context)
 

@@ -12,12 +12,13 @@ export class Composer {
   #unavailable;
   #counter;
   #limit;
+  #files;
   #draftKey;
   #on;
   #running = false;
 
-  // `on`: send(message, {model, onlyModel}), stop(), change(composer).
-  constructor(form, { session, isNew, limit, on }) {
+  // `files`: the Attachments; `on`: send(message, {model, onlyModel, attachments}, files), stop(), change(composer).
+  constructor(form, { session, isNew, limit, files, on }) {
     this.#form = form;
     this.#text = form.querySelector("[data-composer]");
     this.#send = form.querySelector("[data-send]");
@@ -27,6 +28,7 @@ export class Composer {
     this.#unavailable = form.querySelector("[data-unavailable]");
     this.#counter = form.querySelector("[data-counter]");
     this.#limit = limit;
+    this.#files = files;
     this.#draftKey = isNew ? "draft:new" : `draft:${session}`;
     this.#on = on;
     const keys = { model: `model:${session}`, only: `only:${session}` };
@@ -119,27 +121,44 @@ export class Composer {
     this.focus();
   }
 
-  giveBack(message) {
+  // What was not taken: {message, attachments}, either of which may be missing.
+  giveBack({ message, attachments = [] }) {
     this.#text.value = [message, this.#text.value].filter(Boolean).join("\n\n");
+    this.#files.giveBack(attachments);
     this.#changed();
   }
 
-  // Drafts outlive the page, and so do messages that the server has not confirmed.
-  keepDraft(unconfirmed) {
-    remember(this.#draftKey, [...unconfirmed, this.#text.value].filter(Boolean).join("\n\n"));
+  // Files have come or gone.
+  filesChanged() {
+    this.#changed();
+  }
+
+  // Drafts outlive the page, and so do messages that the server has not confirmed: those in the outbox.
+  keepDraft({ texts, files }) {
+    remember(this.#draftKey, [...texts, this.#text.value].filter(Boolean).join("\n\n"));
+    this.#files.keepDraft(files);
   }
 
   useDraftOf(session) {
     remember(this.#draftKey, "");
     this.#draftKey = `draft:${session}`;
+    this.#files.useDraftOf(session);
+  }
+
+  get #isEmpty() {
+    return !this.#text.value.trim() && this.#files.isEmpty;
   }
 
   #submit() {
-    const message = this.#text.value;
-    if (!message.trim() || this.#excess() > 0) return;
-    this.#text.value = "";
-    this.#on.send(message, this.choice);
-    this.#changed();
+    if (this.#isEmpty || this.#excess() > 0) return;
+    this.#files.whenReady(() => {
+      const message = this.#text.value;
+      this.#text.value = "";
+      const files = this.#files.take();
+      const attachments = files.length ? { attachments: files.map((file) => file.id) } : {};
+      this.#on.send(message, { ...this.choice, ...attachments }, files);
+      this.#changed();
+    });
   }
 
   #changed() {
@@ -158,7 +177,7 @@ export class Composer {
   }
 
   #showSend() {
-    const empty = !this.#text.value.trim();
+    const empty = this.#isEmpty;
     this.#send.disabled = empty || this.#excess() > 0;
     this.#send.hidden = this.#running && empty;
   }

@@ -64,11 +64,11 @@ export class Conversation {
     this.page.status.disconnected(final);
   }
 
-  // `choice`: {model, onlyModel}, each of which may be missing.
-  say(message, choice) {
+  // `choice`: {model, onlyModel, attachments}, each of which may be missing; `files`: the attachments as they are shown.
+  say(message, choice, files) {
     const { outbox, thread, follower } = this.page;
     const clientId = outbox.add({ type: "start", message, ...choice });
-    thread.addQuestion({ clientId, text: message, state: "sending" });
+    thread.addQuestion({ clientId, text: message, files, state: "sending" });
     this.#post(clientId);
     follower.toBottom();
   }
@@ -96,7 +96,7 @@ export class Conversation {
 
   #posted(frame) {
     if (this.page.thread.has(frame.messageId) || this.page.outbox.has(frame.clientId)) return;
-    this.page.thread.addQuestion({ id: frame.messageId, clientId: frame.clientId, text: frame.text });
+    this.page.thread.addQuestion({ ...frame, id: frame.messageId, files: frame.attachments });
   }
 
   #started(frame) {
@@ -203,6 +203,6 @@ export class Conversation {
   #changed() {
     const { current } = this.page.replies;
     this.page.composer.setRunning(Boolean(current), current === this.#stopping);
-    this.page.composer.keepDraft(this.page.outbox.texts);
+    this.page.composer.keepDraft(this.page.outbox);
   }
 }

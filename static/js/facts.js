@@ -3,7 +3,16 @@
 import { gettext, interpolate } from "./i18n.js";
 import { nameModel } from "./names.js";
 
-export function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUsd, costSource, attempts }) {
+// Returns what is known about an answer, as items of a list.
+export function makeFacts(metadata) {
+  return listFacts(metadata).map((fact) => {
+    const item = document.createElement("li");
+    item.textContent = fact;
+    return item;
+  });
+}
+
+function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUsd, costSource, attempts }) {
   const facts = [];
   if (model) facts.push(nameModel(provider, model));
   if (duration !== undefined) facts.push(formatDuration(duration));

@@ -2,6 +2,7 @@
 
 import { Announcer } from "./announce.js";
 import { showStories } from "./answered.js";
+import { Attachments } from "./attachments.js";
 import { fetchElements } from "./catchup.js";
 import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
@@ -17,6 +18,7 @@ import { Sidebar } from "./sidebar.js";
 import { Connection } from "./socket.js";
 import { Status } from "./status.js";
 import { Thread } from "./thread.js";
+import { VisionNote } from "./vision.js";
 
 const find = (name) => document.querySelector(`[data-${name}]`);
 const template = (name) => document.querySelector(`[data-template="${name}"]`);
@@ -33,26 +35,48 @@ const sidebar = new Sidebar(find("sidebar"), template("conversation"));
 const follower = new Follower(find("jump"));
 const thread = new Thread(
   find("messages"),
-  { user: template("user"), assistant: template("assistant"), notice: template("notice") },
+  {
+    user: template("user"),
+    assistant: template("assistant"),
+    notice: template("notice"),
+    image: template("message-image"),
+    file: template("message-file"),
+  },
   () => {
     const empty = find("empty");
     if (empty) empty.hidden = find("messages").matches(":has([data-message])");
     follower.contentChanged();
   },
 );
+const vision = new VisionNote(find("composer-form"), (sentence) => announcer.say(sentence));
+const files = new Attachments(find("composer-form"), {
+  template: template("file"),
+  draft: isNew ? "new" : session,
+  on: {
+    change: () => {
+      vision.show(files.hasImages);
+      composer.filesChanged();
+    },
+    trouble: (sentence) => status.show(sentence),
+    say: (sentence) => announcer.say(sentence),
+    empty: () => composer.focus(),
+  },
+});
 const composer = new Composer(find("composer-form"), {
   session,
   isNew,
   limit: Number(root.dataset.messageLength),
+  files,
   on: {
-    send: (message, choice) => conversation.say(message, choice),
+    send: (message, choice, attached) => conversation.say(message, choice, attached),
     stop: () => conversation.stop(),
     change: (self) => {
-      self.keepDraft(outbox.texts);
+      self.keepDraft(outbox);
       follower.contentChanged();
     },
   },
 });
+files.restore();
 const connection = new Connection(session, {
   greeting: () => conversation.greeting(),
   ready: () => conversation.ready(),
@@ -84,7 +108,9 @@ async function showSums() {
 // Pauses begin with an answer that failed, and end while nobody looks.
 async function refreshModels() {
   const [form] = await fetchElements(find("new-link").href, "[data-composer-form]");
-  if (form) composer.offer(form);
+  if (!form) return;
+  composer.offer(form);
+  vision.show(files.hasImages);
 }
 document.addEventListener("visibilitychange", () => document.hidden || refreshModels());
 

@@ -15,11 +15,11 @@ export class Outbox {
     this.#waiting.delete(clientId);
   }
 
-  // Returns what the reader wrote; undefined where they did not have to write anything.
+  // Returns the frame, for what the reader wrote and attached.
   take(clientId) {
-    const { message } = this.#waiting.get(clientId);
+    const frame = this.#waiting.get(clientId);
     this.remove(clientId);
-    return message;
+    return frame;
   }
 
   has(clientId) {
@@ -28,6 +28,10 @@ export class Outbox {
 
   get texts() {
     return this.frames().flatMap((frame) => frame.message ?? []);
+  }
+
+  get files() {
+    return this.frames().flatMap((frame) => frame.attachments ?? []);
   }
 
   // Whether the reply is about to be continued.

@@ -1,6 +1,7 @@
 // The messages on the page. Everything a model says becomes nodes, never HTML. Changes are painted once a frame.
 
-import { listFacts } from "./facts.js";
+import { makeFacts } from "./facts.js";
+import { showFiles } from "./files.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Markdown, makePart } from "./markdown.js";
 import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
@@ -36,9 +37,11 @@ export class Thread {
     return Boolean(this.#find(id));
   }
 
-  addQuestion({ id = "", clientId = "", text, state = "ended" }) {
+  // `files`: {kind, name, url, width, height} each.
+  addQuestion({ id = "", clientId = "", text, files = [], state = "ended" }) {
     const turn = this.#make("user", { id, clientId, state });
     turn.querySelector("[data-text]").textContent = text;
+    showFiles(turn.querySelector("[data-message-files]"), files, this.#templates);
     this.#root.append(turn);
     this.#painted();
   }
@@ -126,7 +129,7 @@ export class Thread {
       endReasoning(turn, metadata.reasoningMs);
       turn.querySelector("[data-badge]").hidden = !badge;
       turn.querySelector("[data-badge]").textContent = badge;
-      turn.querySelector("[data-facts]").replaceChildren(...listFacts(metadata).map(makeFact));
+      turn.querySelector("[data-facts]").replaceChildren(...makeFacts(metadata));
       this.#markdown.end(lastPart(turn));
       ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map((part) => this.#markdown.words(part)).join(" "));
     });
@@ -186,10 +189,4 @@ function setWait(turn, words) {
 
 function lastPart(turn) {
   return [...turn.querySelectorAll("[data-text]")].at(-1);
-}
-
-function makeFact(fact) {
-  const item = document.createElement("li");
-  item.textContent = fact;
-  return item;
 }
