@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, exports, imports, page
+from chat.views import attachments, exports, imports, page, shares
 
 app_name = "chat"
 urlpatterns = [
@@ -19,6 +19,10 @@ urlpatterns = [
     path("attachments", attachments.upload, name="upload"),
     path("attachments/<uuid:attachment_id>", attachments.attachment, name="attachment"),
     path("attachments/<uuid:attachment_id>/delete", attachments.delete, name="delete-attachment"),
+    path("c/<uuid:conversation_id>/share", shares.make_share, name="share"),
+    path("shares", shares.shares, name="shares"),
+    path("shares/<uuid:share_id>/revoke", shares.revoke_share, name="revoke-share"),
+    path("s/<str:key>", shares.shared, name="shared"),
     path("import", imports.import_page, name="import"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),

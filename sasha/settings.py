@@ -315,5 +315,7 @@ CHAT_FILES_PER_MESSAGE = env_positive("CHAT_FILES_PER_MESSAGE", 8)
 CHAT_IMAGE_PIXELS = env_positive("CHAT_IMAGE_PIXELS", 50_000_000)
 # One file and the form round it never touch a disk on their way.
 FILE_UPLOAD_MAX_MEMORY_SIZE = CHAT_FILE_BYTES + 65_536
+# Whether conversations can be shared by a link under which anybody can read them.
+CHAT_SHARING = env.bool("CHAT_SHARING", False)
 # The largest file that can be imported; unpacked, each part of an archive may be as large.
 CHAT_IMPORT_BYTES = env_positive("CHAT_IMPORT_BYTES", 50_000_000)

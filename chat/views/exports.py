@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -74,7 +75,13 @@ def export_page(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespons
         (reverse(f"chat:export-{extension}", args=[found.pk]), extension, format)
         for extension, format in FORMATS.items()
     ]
-    return render(request, "chat/export.html", {"conversation": found, "title": title_of(found), "formats": formats})
+    context = {
+        "conversation": found,
+        "title": title_of(found),
+        "formats": formats,
+        "sharing": settings.CHAT_SHARING,
+    }
+    return render(request, "chat/export.html", context)
 
 
 @require_safe

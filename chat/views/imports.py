@@ -31,8 +31,8 @@ def import_page(request: HttpRequest) -> HttpResponse:
     if (file.size or 0) > settings.CHAT_IMPORT_BYTES:
         return _render(request, problem=describe_too_large(), status=413)
     report = import_file(owner, file, copies=request.POST.get("copies") == "1")
-    nothing = not (report.imported or report.skipped)
-    return _render(request, report, problem=report.problem, status=400 if nothing else 200)
+    unread = not (report.imported or report.skipped or report.failed)
+    return _render(request, report, problem=report.problem, status=400 if unread else 200)
 
 
 def _render(

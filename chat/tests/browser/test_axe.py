@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from axe_playwright_python.async_playwright import Axe
 from django.urls import get_resolver
 from playwright.async_api import Page
@@ -21,8 +22,10 @@ PAGES = [
     "chat:account",
     "chat:sign-in",
     "chat:sign-up",
+    "chat:shares",
+    "chat:shared",
 ]
-WITHOUT_PARAMETERS = {"chat:new", "chat:import", "chat:account", "chat:sign-in", "chat:sign-up"}
+WITHOUT_PARAMETERS = {"chat:new", "chat:import", "chat:account", "chat:sign-in", "chat:sign-up", "chat:shares"}
 # What a browser never shows as a page of ours.
 NOT_PAGES = {
     "chat:failover",
@@ -30,6 +33,8 @@ NOT_PAGES = {
     "chat:export-md",
     "chat:export-txt",
     "chat:export-json",
+    "chat:share",
+    "chat:revoke-share",
     "chat:attachment",
     "chat:delete-attachment",
     "chat:revoke-token",
@@ -57,6 +62,18 @@ async def test_axe_finds_nothing(page):
         await page.goto(path)
         await assert_clean(page)
     await page.goto("/")
+    await assert_clean(page)
+
+
+@pytest.mark.parametrize("server", [{"CHAT_SHARING": "true"}], indirect=True)
+async def test_axe_finds_nothing_where_conversations_are_shared(page):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.goto(f"{page.url}export")
+    await assert_clean(page)
+    await page.click("[data-share-button]")
+    await assert_clean(page)
+    await page.goto(await page.input_value("[data-share-url]"))
     await assert_clean(page)
 
 
