@@ -19,7 +19,7 @@ from django.http import HttpRequest
 
 from chat import identity
 from chat.identity import GUEST_PREFIX, LOCAL_USER, SESSION_EPOCH, epoch_of
-from chat.models import Account, ApiToken, Attachment, Conversation, SiteSettings, State
+from chat.models import Account, ApiToken, Attachment, Conversation, SiteSettings
 from chat.sockets import open_sockets
 from providers.models import Attempt
 from providers.spending import CHECK_USER
@@ -175,11 +175,6 @@ def _delete(user: User) -> None:
     # An answer that is being written loses its row, by which its server knows that it must end.
     Conversation.objects.filter(owner=user).delete()
     user.delete()
-
-
-def has_unfinished(user: User) -> bool:
-    """Return whether an answer of theirs is being written, or waits."""
-    return Conversation.objects.filter(owner=user, messages__state__in=[State.QUEUED, State.RUNNING]).exists()
 
 
 def is_only_admin(user: User) -> bool:

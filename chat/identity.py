@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,19 +115,14 @@ def forget_guest(request: HttpRequest) -> None:
         request.guest_token = uuid.uuid4().hex
 
 
-def find_token_user(request_or_headers: HttpRequest | Mapping[str, str]) -> User | None:
-    """Return the active user whose API token comes in the header Authorization, or None."""
-    headers = request_or_headers.headers if isinstance(request_or_headers, HttpRequest) else request_or_headers
-    found = tokens.find_used(headers.get("Authorization", ""))
-    return found.user if found else None
+def has_token(request: HttpRequest) -> bool:
+    """Return whether a token came with this request, good or bad. Then nothing else counts, no cookie and no guest."""
+    return tokens.is_meant(request.headers.get("Authorization", ""))
 
 
 def find_user(request: HttpRequest) -> User | None:
-    """Return whose conversations this request may see, or None for a guest who has not said anything yet.
-
-    A token decides alone: with a bad one, a cookie does not count.
-    """
-    if "Authorization" in request.headers:
+    """Return whose conversations this request may see, or None for a guest who has not said anything yet."""
+    if has_token(request):
         return request.api_token.user if request.api_token else None  # type: ignore[attr-defined]
     if isinstance(request.user, User):
         return request.user
@@ -145,7 +140,7 @@ def get_user_or_404(request: HttpRequest) -> User:
 
 def find_visitor(request: HttpRequest) -> Visitor | None:
     """Return who speaks the wire protocol over HTTP: as on the socket, but whoever it is can fetch the answer later."""
-    if "Authorization" in request.headers:
+    if has_token(request):
         token = request.api_token  # type: ignore[attr-defined]
         return _visitor_of_token(token) if token else None
     if isinstance(request.user, User):
@@ -214,8 +209,9 @@ async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 async def _find_socket_visitor(headers: dict[str, str]) -> Visitor | None:
     # A token decides alone, whatever else comes with it: a bad one is a stranger's.
-    if "authorization" in headers:
-        return await db(_visitor_by_token, headers["authorization"])
+    authorization = headers.get("authorization", "")
+    if tokens.is_meant(authorization):
+        return await db(_visitor_by_token, authorization)
     if "origin" not in headers:
         return Visitor(LOCAL_USER, can_return=False) if settings.LOCAL_MODE else None
     cookies = parse_cookie(headers.get("cookie", ""))

@@ -17,7 +17,7 @@ from chat.models import ApiToken
 PREFIX = "sasha_"
 # 40 of 62 characters are 238 random bits: nothing that can be guessed, so one fast hash is enough.
 RANDOM_CHARACTERS = 40
-SCHEME = "Bearer "
+SCHEME = "bearer"
 # A script may come a hundred times a second; its row need not be written each time.
 NOTED_EVERY = timedelta(minutes=1)
 
@@ -34,11 +34,16 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_meant(authorization: str) -> bool:
+    """Return whether the value of a header Authorization is a token, good or bad: other schemes are a proxy's."""
+    return authorization.partition(" ")[0].lower() == SCHEME
+
+
 def find_used(authorization: str) -> ApiToken | None:
     """Return the token in the value of a header Authorization, with its user, if both are good; note its use."""
-    if not authorization.startswith(SCHEME):
+    if not is_meant(authorization):
         return None
-    digest = digest_of(authorization.removeprefix(SCHEME).strip())
+    digest = digest_of(authorization.partition(" ")[2].strip())
     token = ApiToken.objects.select_related("user").filter(digest=digest, user__is_active=True).first()
     if token:
         now = timezone.now()

@@ -24,6 +24,7 @@ PUBLIC = {
     "/account/sign-up",
     "/account/sign-out",
     "/account/language",
+    "/s/1",
     "/words.js",
     "/admin/login/",
 }
@@ -131,6 +132,12 @@ def test_a_bad_token_is_not_made_good_by_a_cookie(client):
     url = reverse("chat:conversation", args=[conversation.pk])
     assert client.get(url).status_code == 200
     assert client.get(url, headers={"Authorization": "Bearer sasha_bad"}).status_code == 404
+
+
+def test_a_password_that_a_proxy_asks_for_is_no_token(client):
+    client.force_login(User.objects.create_user("alice"))
+    assert client.get("/account/", headers={"Authorization": "Basic YTpi"}).status_code == 200
+    assert client.get("/", headers={"Authorization": "Basic YTpi"}).status_code == 200
 
 
 def test_when_a_token_was_used_is_noted_once_a_minute(script):

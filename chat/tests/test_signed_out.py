@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PASSWORD = "correct horse battery"
 SLOW = "sim:sim-n400-gap10"
+SOME_ID = uuid.UUID(int=1)
 
 
 @pytest.fixture(autouse=True)
@@ -138,13 +140,25 @@ async def test_what_another_server_or_plain_sql_does_closes_sockets_too(site, al
         await expect_closed(socket, 4401, words)
 
 
-async def test_a_frame_is_judged_by_the_rows_of_this_moment(site, alice, monkeypatch):
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"message": "Hello"},
+        {"type": "regenerate", "messageId": str(SOME_ID)},
+        {"type": "continue", "messageId": str(SOME_ID)},
+        {"type": "stop", "replyId": str(SOME_ID)},
+        {"type": "attach", "replyId": str(SOME_ID)},
+        {"type": "hello"},
+        {"type": "ping"},
+    ],
+)
+async def test_a_frame_is_judged_by_the_rows_of_this_moment(site, alice, monkeypatch, frame):
     # Nobody looks: the frame itself must find out.
     monkeypatch.setattr("chat.sockets.LOOK_SECONDS", 60)
     open_sockets.look_now()
     async with open_socket(await db(browser_of, alice)) as socket:
         await db(User.objects.filter(pk=alice.pk).update, is_active=False)
-        await socket.send(message="Hello", model="sim:sim-n5")
+        await socket.send(**frame)
         await expect_closed(socket, 4401, "switched off")
     assert not await Message.objects.aexists()
 
@@ -236,12 +250,23 @@ async def test_a_revoked_token_closes_its_sockets_and_no_others(site, alice):
 
 
 @pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "{text}", "Bearer {digest}"])
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "bearer", "Bearer {digest}", "Bearer {text}x"])
 async def test_a_bad_token_is_nobody_even_where_scripts_are_let_in(site, alice, settings, header, local):
     settings.LOCAL_MODE = local
     token, text = await db(tokens.make, alice, "script")
     header = header.format(text=text, digest=token.digest)
     async with Socket("s", {"Authorization": header}) as socket:
+        await expect_closed(socket, 4401, "Sign in")
+
+
+async def test_what_a_proxy_sends_for_itself_is_no_token(site, alice):
+    client = await db(browser_of, alice)
+    _, text = await db(tokens.make, alice, "script")
+    cookie = f"sessionid={client.cookies['sessionid'].value}"
+    async with Socket("s", {"Authorization": "Basic YTpi", "Origin": ORIGIN, "Cookie": cookie}) as socket:
+        await expect_open(socket)
+    # Without its scheme it is none, either.
+    async with Socket("s", {"Authorization": text, "Origin": ORIGIN}) as socket:
         await expect_closed(socket, 4401, "Sign in")
 
 

@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
-from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -33,7 +32,7 @@ from chat.forms import (
     SignUpForm,
     TokenForm,
 )
-from chat.identity import find_user
+from chat.identity import find_user, has_token
 from chat.models import Conversation
 
 LANGUAGE_COOKIE_SECONDS = 365 * 24 * 3600
@@ -46,7 +45,7 @@ def person_required(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if "Authorization" in request.headers:
+        if has_token(request):
             return redirect("chat:sign-in")
         return view(request, *args, **kwargs)
 
@@ -175,7 +174,7 @@ def choose_defaults(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _render_account(request, defaults_form=form)
     accounts.choose_defaults(_user_of(request), form.cleaned_data["system_prompt"], form.parameters())
-    return _done(request, _("Your defaults have been stored. They hold from the next message on."))
+    return _done(request, _("Saved. It holds from the next message on."))
 
 
 @login_not_required
@@ -272,7 +271,7 @@ def _render_account(request: HttpRequest, **shown: Any) -> HttpResponse:
     user = request.user if isinstance(request.user, User) else None
     context: dict[str, Any] = {
         "languages": settings.LANGUAGES,
-        "current_language": translation.get_language(),
+        "is_local": settings.LOCAL_MODE,
         "can_sign_up": settings.CHAT_SIGN_UP,
         "delete_form": _delete_form(request),
     }
