@@ -23,6 +23,8 @@ class SessionName:
 register_converter(SessionName, "session")
 
 urlpatterns = [
+    path("connection", api.connection, name="api-connection"),
+    path("connection/events", api.connection_events, name="api-connection-events"),
     path("conversations/<session:name>/messages", api.messages, name="api-messages"),
     path("conversations/<session:name>/events", api.conversation_events, name="api-conversation-events"),
     path("replies/<uuid:reply_id>/events", api.reply_events, name="api-reply-events"),

@@ -73,10 +73,14 @@ class ChatConsumer(AsyncConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         # Accepted first: a refusal before it reaches a browser as a bare HTTP 403.
         await self.send({"type": "websocket.accept"})
-        names = parse_qs(self.scope["query_string"].decode("latin1")).get("session", [])
+        query = parse_qs(self.scope["query_string"].decode("latin1"))
+        names = query.get("session", [])
         visitor = self.scope["visitor"]
         if len(names) != 1 or not protocol.SESSION_NAME.match(names[0]):
             await self._close(CloseCode.BAD_SESSION, "Name the session: /ws?session= and 1 to 64 of A-Z a-z 0-9 . _ -")
+        elif query.get("from") == ["page"] and not any(name == b"origin" for name, _ in self.scope["headers"]):
+            # A browser always names it. Without it the page's reader would be taken for a script.
+            await self._close(CloseCode.FORBIDDEN, "Something on the way removes the header Origin.")
         elif visitor is None:
             await self._close(CloseCode.SIGN_IN, _("Sign in first."))
         elif open_sockets.is_called_back(visitor.key):

@@ -60,14 +60,23 @@ class FrameStream:
     """What a socket of `visitor` would be sent behind its frame `first`, for as long as somebody reads.
 
     It is counted as a socket, refused like one, and closed like one. With `reply_id`, nothing but that reply, and its
-    `complete` is the end.
+    `complete` is the end. With `seconds`, it ends after them.
     """
 
-    def __init__(self, visitor: Visitor, session: str, first: dict[str, Any], reply_id: str | None = None) -> None:
+    def __init__(
+        self,
+        visitor: Visitor,
+        session: str,
+        first: dict[str, Any],
+        *,
+        reply_id: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
         query = urlencode({"session": session}).encode()
         self._scope = {"type": "websocket", "path": "/ws", "query_string": query, "headers": [], "visitor": visitor}
         self._first = first
         self._reply_id = reply_id
+        self._ends_at = None if seconds is None else asyncio.get_running_loop().time() + seconds
         self._frames: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(UNREAD_FRAMES)
         self._consumer: asyncio.Task[None] | None = None
 
@@ -87,7 +96,7 @@ class FrameStream:
         try:
             # Makes proxies pass the head of the response on.
             yield COMMENT
-            while frame := await self._next():
+            while not self._is_over() and (frame := await self._next()):
                 yield COMMENT if frame is SILENCE else as_event(frame)
                 if self._reply_id and frame.get("type") == protocol.Complete.type:
                     return
@@ -97,13 +106,20 @@ class FrameStream:
     async def _next(self) -> dict[str, Any] | None:
         """Return the next frame to send, SILENCE after HEARTBEAT_SECONDS without any, None at the end."""
         try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
+            async with asyncio.timeout_at(self._next_beat()):
                 frame = await self._frames.get()
                 while not self._is_wanted(frame):
                     frame = await self._frames.get()
                 return frame
         except TimeoutError:
             return SILENCE
+
+    def _next_beat(self) -> float:
+        beat = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
+        return beat if self._ends_at is None else min(beat, self._ends_at)
+
+    def _is_over(self) -> bool:
+        return self._ends_at is not None and asyncio.get_running_loop().time() >= self._ends_at
 
     def _is_wanted(self, frame: dict[str, Any] | None) -> bool:
         if frame is None or self._reply_id is None or frame["type"] == protocol.Closing.type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, exports, imports, page, shares
+from chat.views import attachments, exports, help_pages, imports, page, shares
 
 app_name = "chat"
 urlpatterns = [
@@ -27,4 +27,5 @@ urlpatterns = [
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),
     path("account/", include("chat.account_urls")),
+    path("help/connection", help_pages.connection, name="help-connection"),
 ]

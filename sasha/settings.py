@@ -116,8 +116,8 @@ ALLOWED_HOSTS = LOOPBACK_HOSTS if LOCAL_MODE else env.list("ALLOWED_HOSTS", defa
 # Full origins (scheme, host, port): a WebSocket whose Origin is not among them gets HTTP 403.
 CSRF_TRUSTED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[])
 if LOCAL_MODE:
-    # Browsers leave the usual port out.
-    CSRF_TRUSTED_ORIGINS = [f"http://{host}:{PORT}".removesuffix(":80") for host in LOOPBACK_HOSTS]
+    # Browsers leave the usual port out. What is named on top is a proxy on this machine.
+    CSRF_TRUSTED_ORIGINS += [f"http://{host}:{PORT}".removesuffix(":80") for host in LOOPBACK_HOSTS]
 
 # --- Django -----------------------------------------------------------------------------------------------------------
 

@@ -298,3 +298,32 @@ async def is_let_in(server: ServerProcess) -> bool:
         with contextlib.suppress(ConnectionClosed):
             await socket.send(type="ping", t=1)
         return (await socket.receive())["type"] == "pong"
+
+
+async def test_the_server_says_what_it_sees_of_a_request(site, client, guest, settings):
+    _, seen = await post(client, "/api/connection")
+    assert seen == {"host": "testserver", "secure": False, "origin": None, "allowed": False, "signedIn": True}
+    _, seen = await post(guest, "/api/connection", Origin="http://127.0.0.1:8000")
+    assert (seen["origin"], seen["allowed"], seen["signedIn"]) == ("http://127.0.0.1:8000", True, True)
+    _, seen = await post(AsyncClient(), "/api/connection", Origin="http://evil.example")
+    assert (seen["allowed"], seen["signedIn"]) == (False, False)
+
+
+async def test_three_events_show_whether_something_holds_a_stream_back(site, client):
+    loop = asyncio.get_running_loop()
+    async with stream(client, "/api/connection/events") as events:
+        times = [(await events.receive(), loop.time())[1] for _ in range(3)]
+    assert times[2] - times[0] > 0.35
+
+
+async def test_a_stream_may_be_short(site, client):
+    async with stream(client, "/api/conversations/s/events?seconds=1") as events:
+        await events.until("hello")
+        with pytest.raises(StopAsyncIteration):
+            await events.receive()
+
+
+async def test_the_page_of_a_browser_without_origin_is_no_script(site):
+    async with Socket("s", query="/ws?session=s&from=page") as socket:
+        assert (await socket.receive())["code"] == 4403
+        assert await socket.receive_close() == 4403

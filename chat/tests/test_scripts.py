@@ -35,7 +35,7 @@ def test_the_page_sends_only_frames_that_exist():
 
 
 def test_the_page_knows_the_close_codes_after_which_trying_again_is_useless():
-    final = re.search(r"FINAL_CODES = new Set\(\[(.*?)\]\)", read("socket.js"))
+    final = re.search(r"FINAL_CODES = new Set\(\[(.*?)\]\)", read("connection.js"))
     code = protocol.CloseCode
     assert {int(number) for number in final[1].split(",")} == {
         code.BAD_SESSION,

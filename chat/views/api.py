@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chat import protocol
 from chat.admission import Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_visitor, forged
 from chat.models import Conversation, Message, Role
-from chat.plain_http import END_MARK, FrameStream, SingleFrame
+from chat.plain_http import END_MARK, FrameStream, SingleFrame, as_event, give_thread_back
 
 # What the `code` of an `error` is as a status; everything else is the client's mistake.
 STATUSES = {"not_found": 404, "still_running": 409, "too_many": 429, "restarting": 503}
@@ -87,13 +89,47 @@ async def _answer(visitor: Visitor, name: str, text: str) -> HttpResponseBase:
     return JsonResponse(answer, status=202)
 
 
+@login_not_required
+@csrf_exempt
+@require_http_methods(["GET", "POST"])
+async def connection(request: HttpRequest) -> HttpResponseBase:
+    """Say what this server sees of a request, for whoever wants to know what is between them. Changes nothing.
+
+    A POST, since browsers name their page's origin there and not in a GET.
+    """
+    origin = request.headers.get("Origin")
+    seen = {
+        "host": request.get_host(),
+        "secure": request.is_secure(),
+        "origin": origin,
+        "allowed": origin in settings.CSRF_TRUSTED_ORIGINS,
+        "signedIn": await db(find_visitor, request) is not None,
+    }
+    return JsonResponse(seen, headers={"Cache-Control": "no-store"})
+
+
+@login_not_required
+@require_GET
+async def connection_events(request: HttpRequest) -> HttpResponseBase:
+    """Stream three events, 200 ms apart: what arrives together has been held back."""
+    return _stream(_three_events())
+
+
+async def _three_events() -> AsyncIterator[bytes]:
+    await give_thread_back()
+    for number in range(1, 4):
+        yield as_event({"type": "probe", "seq": number})
+        await asyncio.sleep(0.2)
+
+
 @require_GET
 @for_visitor
 async def conversation_events(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponseBase:
     """Stream what a socket is sent that says `hello`."""
     after = dict(re.findall(r"([0-9a-f-]{36}):(\d{1,9})", request.GET.get("after", "")))
     hello = {"type": protocol.Hello.type, "after": {reply_id: int(seq) for reply_id, seq in after.items()}}
-    return _stream(FrameStream(visitor, name, hello))
+    seconds = request.GET.get("seconds", "")
+    return _stream(FrameStream(visitor, name, hello, seconds=min(int(seconds), 60) if seconds.isdecimal() else None))
 
 
 @require_GET
@@ -107,7 +143,7 @@ async def reply_events(request: HttpRequest, visitor: Visitor, reply_id: uuid.UU
     if session is None:
         return refuse(404, "not_found", "There is no such answer.")
     attach = {"type": protocol.Attach.type, "replyId": str(reply_id), "after": int(after) if after.isdecimal() else 0}
-    return _stream(FrameStream(visitor, session, attach, str(reply_id)))
+    return _stream(FrameStream(visitor, session, attach, reply_id=str(reply_id)))
 
 
 def _find_session(visitor: Visitor, reply_id: uuid.UUID) -> str | None:
@@ -118,7 +154,7 @@ def _find_session(visitor: Visitor, reply_id: uuid.UUID) -> str | None:
     return owned.filter(pk=reply_id, role=Role.ASSISTANT).values_list("conversation__name", flat=True).first()
 
 
-def _stream(frames: FrameStream) -> StreamingHttpResponse:
+def _stream(frames: AsyncIterable[bytes]) -> StreamingHttpResponse:
     # The second is nginx's; the first keeps caches and compressing proxies from collecting events.
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=headers)

@@ -179,8 +179,9 @@ export class Conversation {
     composer.giveBack(outbox.take(clientId));
   }
 
-  #hello({ running }) {
-    if (this.wasLost || (running && !this.page.replies.knows(running))) this.#catchUp();
+  #hello({ unfinished, last }) {
+    const isBehind = (last && !this.page.thread.has(last)) || !unfinished.every((id) => this.page.replies.knows(id));
+    if (this.wasLost || isBehind) this.#catchUp();
     this.wasLost = false;
   }
 
@@ -188,14 +189,14 @@ export class Conversation {
     if (!this.isStored) return;
     this.page.thread.adopt(await fetchMessages(this.url));
     // What came of them before they were here was dropped, maybe their end.
-    for (const id of this.#trackAll()) this.#attach(id);
+    for (const [id] of this.#trackAll()) this.#attach(id);
   }
 
-  // Replies that the server rendered before their end: the stream begins them anew, from number 1. Returns the new ones.
+  // Replies that the server rendered before their end: the stream goes on behind what is shown. Returns the new ones.
   #trackAll() {
     const { thread, replies } = this.page;
-    const added = thread.unfinished.filter((id) => !replies.knows(id));
-    for (const id of added) replies.track(id);
+    const added = thread.unfinished.filter(([id]) => !replies.knows(id));
+    for (const [id, last] of added) replies.track(id, last);
     this.#changed();
     return added;
   }

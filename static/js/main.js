@@ -6,6 +6,7 @@ import { Attachments } from "./attachments.js";
 import { fetchElements } from "./catchup.js";
 import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { FailoverChoice } from "./failover.js";
 import { gettext } from "./i18n.js";
@@ -15,7 +16,6 @@ import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
 import { listenToShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
-import { Connection } from "./socket.js";
 import { Status } from "./status.js";
 import { Thread } from "./thread.js";
 import { VisionNote } from "./vision.js";
@@ -82,6 +82,7 @@ const connection = new Connection(session, {
   ready: () => conversation.ready(),
   frame: (frame) => conversation.receive(frame),
   lost: (final) => conversation.lost(final),
+  state: (diagnosis) => status.diagnosed(diagnosis),
 });
 const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
 const page = { announcer, composer, connection, failover, follower, offerSignIn, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };

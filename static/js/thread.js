@@ -29,8 +29,10 @@ export class Thread {
     this.#markdown.adopt(root);
   }
 
+  // Pairs of id and last event in the text, as the server rendered it.
   get unfinished() {
-    return [...this.#root.querySelectorAll("[data-reply-id]:not([data-state=ended])")].map((turn) => turn.dataset.id);
+    const turns = [...this.#root.querySelectorAll("[data-reply-id]:not([data-state=ended])")];
+    return turns.map(({ dataset }) => [dataset.id, Number(dataset.lastSeq)]);
   }
 
   has(id) {

@@ -24,8 +24,17 @@ PAGES = [
     "chat:sign-up",
     "chat:shares",
     "chat:shared",
+    "chat:help-connection",
 ]
-WITHOUT_PARAMETERS = {"chat:new", "chat:import", "chat:account", "chat:sign-in", "chat:sign-up", "chat:shares"}
+WITHOUT_PARAMETERS = {
+    "chat:new",
+    "chat:import",
+    "chat:account",
+    "chat:sign-in",
+    "chat:sign-up",
+    "chat:shares",
+    "chat:help-connection",
+}
 # What a browser never shows as a page of ours.
 NOT_PAGES = {
     "chat:failover",
@@ -58,7 +67,14 @@ async def test_axe_finds_nothing(page):
     await assert_clean(page)
     await page.goto(await page.locator("[data-attempts-link]").last.get_attribute("href"))
     await assert_clean(page)
-    for path in (f"{conversation}export", "/import", "/account/", "/account/sign-in", "/account/sign-up"):
+    for path in (
+        f"{conversation}export",
+        "/import",
+        "/account/",
+        "/account/sign-in",
+        "/account/sign-up",
+        "/help/connection",
+    ):
         await page.goto(path)
         await assert_clean(page)
     await page.goto("/")
