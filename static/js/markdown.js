@@ -6,6 +6,8 @@ import { Part } from "./markdown/part.js";
 
 // How long the page may be held up by answers that were there before it.
 const SLICE_MS = 8;
+// A paint may take this share of the time until the next: text in one huge block is painted less often then.
+const SHARE = 0.25;
 const UNREAD = "[data-role=assistant] [data-text]:not(.markdown)";
 
 const parts = new WeakMap();
@@ -28,7 +30,7 @@ export class Markdown {
   #waiting = new Set();
   #timer = 0;
 
-  // `painted` is called after each change that `flush` did not make.
+  // `painted` is called after each change of what is shown.
   constructor(painted) {
     this.#painted = painted;
   }
@@ -49,23 +51,26 @@ export class Markdown {
     return parts.get(element)?.words ?? element.textContent;
   }
 
+  // Shows what has come, where it is time for it, and calls `painted`.
   flush() {
     clearTimeout(this.#timer);
-    const now = performance.now();
-    for (const element of this.#waiting) {
-      const part = parts.get(element);
-      if (part.paintableAt > now) continue;
-      part.paint();
+    const begun = performance.now();
+    const due = [...this.#waiting].filter((element) => parts.get(element).paintableAt <= begun);
+    for (const element of due) {
+      parts.get(element).paint();
       this.#waiting.delete(element);
     }
-    if (!this.#waiting.size) return;
-    const next = Math.min(...[...this.#waiting].map((element) => parts.get(element).paintableAt));
-    this.#timer = setTimeout(() => this.#flushLater(), next - now);
+    this.#painted();
+    this.#plan(due, begun);
   }
 
-  #flushLater() {
-    this.flush();
-    this.#painted();
+  // `painted` has had the page laid out, which in one huge paragraph takes longer than to make its nodes.
+  #plan(due, begun) {
+    const ended = performance.now();
+    for (const element of due) parts.get(element).paintableAt = ended + (ended - begun) / SHARE;
+    if (!this.#waiting.size) return;
+    const next = Math.min(...[...this.#waiting].map((element) => parts.get(element).paintableAt));
+    this.#timer = setTimeout(() => this.flush(), next - ended);
   }
 
   // Renders the answers in `root` that the server has put there as text: the latest at once, the others bit by bit.

@@ -180,7 +180,6 @@ export class Thread {
       change(turn);
     }
     this.#markdown.flush();
-    this.#painted();
   }
 }
 

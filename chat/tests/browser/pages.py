@@ -12,7 +12,8 @@ from providers.simulator.script import answer, parse_model
 
 CHROMIUM = shutil.which("chromium")
 SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
-MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5")
+LARGE = "sim-n20000-gap0"
+MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5", LARGE)
 
 SOURCES = """async (parts) => {
   const { sourceOf } = await import(document.querySelector("link[href*='/js/markdown.']").href);

@@ -6,7 +6,7 @@ import re
 
 from playwright.async_api import Page, expect
 
-from chat.tests.browser.pages import BROWSER, ECHO, pieces, replies, say, stored, text_of, until_ended
+from chat.tests.browser.pages import BROWSER, ECHO, LARGE, pieces, replies, say, stored, text_of, until_ended, whole
 
 pytestmark = BROWSER
 
@@ -43,21 +43,20 @@ $$\\undefined{{z}}$$
 """
 # Answers with random pieces of Markdown, each streamed as a whole and cut at random places: the same nodes, all words.
 COMPARE = """async ([fragments, count]) => {
-  const { Markdown } = await import(document.querySelector("link[href*='/js/markdown.']").href);
+  const { Part } = await import(document.querySelector("link[href*='/js/markdown/part.']").href);
   let seed = 11;
   const random = (below) => (seed = (seed * 1103515245 + 12345) & 0x7fffffff) % 65521 % below;
   const show = (pieces) => {
-    const part = document.querySelector("[data-messages]").appendChild(document.createElement("div"));
-    const markdown = new Markdown(() => {});
+    const shown = document.createElement("div");
+    const part = new Part(shown);
     for (const piece of pieces) {
-      markdown.append(part, piece);
-      markdown.flush();
+      part.append(piece);
+      part.paint();
     }
-    markdown.end(part);
-    part.remove();
+    part.end();
     // Formulas are drawn when the library is there.
-    for (const drawn of part.querySelectorAll(".math")) drawn.textContent = "";
-    return part;
+    for (const drawn of shown.querySelectorAll(".math")) drawn.textContent = "";
+    return shown;
   };
   const wrong = [];
   for (let i = 0; i < count; i += 1) {
@@ -210,3 +209,27 @@ async def test_screen_readers_hear_words_without_signs(page):
     await say(page, "# Title\n\n- **one** `two`\n\n[a link](https://example.com)", ECHO)
     await until_ended(page)
     assert re.sub(r"\s+", " ", await page.locator("[role=log]").text_content()) == "Title one two a link"
+
+
+async def test_twenty_thousand_words_arrive_whole_and_slow_nothing_down(page):
+    await say(page, "Hello", LARGE)
+    await expect(replies(page, "ended")).to_have_count(1, timeout=60_000)
+    assert await text_of(page) == (await stored(page)).text == whole(LARGE)
+    # Blocks as models write them: the last thousand words take no longer than others did.
+    tenths = await page.evaluate(
+        """async () => {
+          const { Part } = await import(document.querySelector("link[href*='/js/markdown/part.']").href);
+          const part = new Part(document.createElement("div"));
+          const blocks = ["## A heading\\n\\n", "Some **words** ".repeat(25) + "\\n\\n", "- item\\n".repeat(8) + "\\n"];
+          const pieces = Array.from({ length: 900 }, (_, i) => blocks[i % 3]).join("").match(/[^]{1,20}/g);
+          const tenths = Array(10).fill(0);
+          for (const [i, piece] of pieces.entries()) {
+            const begun = performance.now();
+            part.append(piece);
+            part.paint();
+            tenths[Math.floor((i * 10) / pieces.length)] += performance.now() - begun;
+          }
+          return tenths;
+        }"""
+    )
+    assert min(tenths[-3:]) < 3 * min(tenths[:3]), tenths

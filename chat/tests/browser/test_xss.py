@@ -69,19 +69,19 @@ INSPECT = """(root) => {
 }"""
 STREAM = """async (answers) => {
   const inspect = INSPECT;
-  const { Markdown } = await import(document.querySelector("link[href*='/js/markdown.']").href);
+  const { Part } = await import(document.querySelector("link[href*='/js/markdown/part.']").href);
   const wrong = [];
   for (const pieces of answers) {
-    const part = document.querySelector("[data-messages]").appendChild(document.createElement("div"));
-    const markdown = new Markdown(() => {});
+    const shown = document.querySelector("[data-messages]").appendChild(document.createElement("div"));
+    const part = new Part(shown);
     for (const piece of pieces) {
-      markdown.append(part, piece);
-      markdown.flush();
+      part.append(piece);
+      part.paint();
     }
-    markdown.end(part);
-    const found = inspect(part);
+    part.end();
+    const found = inspect(shown);
     if (found.length) wrong.push([pieces.join(""), ...found]);
-    part.remove();
+    shown.remove();
   }
   return wrong;
 }""".replace("INSPECT", INSPECT)

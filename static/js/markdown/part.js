@@ -4,8 +4,6 @@ import { lex, outline } from "./lexer.js";
 import { patch } from "./patch.js";
 import { wordsOf } from "./words.js";
 
-// A paint may take this share of the time until the next: text in one huge block is painted less often then.
-const SHARE = 0.2;
 const BLOCKS = new Set("blockquote,code,div,h3,h4,h5,h6,li,ol,p,pre,table,tbody,td,th,thead,tr,ul".split(","));
 
 export class Part {
@@ -43,12 +41,9 @@ export class Part {
 
   // Costs what the last block costs: everything before it stays as it is.
   paint() {
-    const begun = performance.now();
     this.#tail = patch(this.#element, this.#tail, lex(this.#text.slice(this.#start), true));
     this.#settle();
     this.#moveCursor(true);
-    const ended = performance.now();
-    this.paintableAt = ended + (ended - begun) / SHARE;
   }
 
   // There is no more text. The outline of all of it says whether each block was settled rightly: an answer looks alike
