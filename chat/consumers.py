@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -20,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import attachments, input_policy, protocol, runner, viewing
+from chat import attachments, groups, input_policy, protocol, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_language
@@ -158,7 +157,7 @@ class ChatConsumer(AsyncConsumer):
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
         if not self.group:
             assert self.visitor is not None
-            self.group = group_of(self.visitor, self.session)
+            self.group = groups.name_of(self.visitor.key, self.session)
             await self.channel_layer.group_add(self.group, self.channel_name)
 
     async def _ask(self, function: Callable[Concatenate[User | None, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -277,6 +276,10 @@ class ChatConsumer(AsyncConsumer):
         await self._send(started_of(reply, said.id if said else None, reply.client_id))
         self._follow(reply.id, 0)
 
+    async def conversation_title(self, event: dict[str, Any]) -> None:
+        """The conversation was renamed, by hand or after its first answer."""
+        await self._send(protocol.Title(self.session, event["title"]))
+
     async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
         await self._send(protocol.Error(sentence, code, self.session, client_id))
 
@@ -284,12 +287,6 @@ class ChatConsumer(AsyncConsumer):
         if self.is_dismissed and not isinstance(frame, protocol.Closing):
             return
         await self.send({"type": "websocket.send", "text": protocol.encode(frame)})
-
-
-def group_of(visitor: Visitor, session: str) -> str:
-    """Return the name of the group of everybody who watches this conversation."""
-    owner_and_name = f"{visitor.key}/{session}"
-    return f"conversation.{hashlib.sha256(owner_and_name.encode()).hexdigest()[:32]}"
 
 
 def _own_replies(user: User | None) -> QuerySet[Message]:

@@ -35,6 +35,11 @@ LOCAL_USER = "local"
 SESSION_EPOCH = "sasha_epoch"
 
 
+def account_key(user_id: int) -> str:
+    """Return the `Visitor.key` of an account."""
+    return f"account {user_id}"
+
+
 @dataclass(frozen=True)
 class Visitor:
     """Somebody who may chat, as they were when their socket opened or their request came.
@@ -58,7 +63,7 @@ class Visitor:
     @property
     def key(self) -> str:
         """What all sockets of one person have in common. A guest's stays the same when their row is made."""
-        return f"account {self.user_id}" if self.is_account else self.username
+        return account_key(self.user_id) if self.user_id and self.is_account else self.username
 
     def make_user(self) -> User:
         """Return the row, made now where a guest or the local script speaks for the first time."""

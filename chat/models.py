@@ -129,9 +129,22 @@ class Conversation(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "name"], name="conversation_name_once_per_owner")]
-        # The list beside the page: newest first.
+        # The list beside the page, what is archived, and what waits to be purged. Two for the first two, since SQLite
+        # does not look up a boolean in an index.
         indexes = [
-            models.Index(fields=["owner", "-updated_at"], name="conversation_by_owner"),
+            models.Index(
+                fields=["owner", "-pinned", "-updated_at", "-id"],
+                condition=Q(deleted_at=None, archived=False),
+                name="conversation_list",
+            ),
+            models.Index(
+                fields=["owner", "-pinned", "-updated_at", "-id"],
+                condition=Q(deleted_at=None, archived=True),
+                name="conversation_archive",
+            ),
+            models.Index(
+                fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="conversation_to_be_purged"
+            ),
             # Whether something was imported before.
             models.Index(fields=["owner", "origin"], condition=~Q(origin=""), name="conversation_by_origin"),
         ]

@@ -17,8 +17,8 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connections
 
-from chat import protocol
-from chat.consumers import ChatConsumer, group_of
+from chat import groups, protocol
+from chat.consumers import ChatConsumer
 from chat.identity import Visitor
 
 # Proxies cut what is silent for long, some after 30 seconds.
@@ -50,7 +50,7 @@ class SingleFrame(ChatConsumer):
 
     async def _join(self) -> None:
         assert self.visitor is not None
-        self.group = group_of(self.visitor, self.session)
+        self.group = groups.name_of(self.visitor.key, self.session)
 
     def _follow(self, reply_id: Any, after: int) -> None:
         """Leave the answer to whoever asks for its events."""

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from chat import attachments, protocol
+from chat import attachments, protocol, titles
 from chat.admission import admit_or_make
 from chat.history import Line, lines_of
 from chat.identity import Visitor
@@ -21,7 +21,6 @@ from chat.plans import Plan, plan_for
 from chat.protocol import BadFrame
 from chat.signals import reply_started
 
-TITLE_LENGTH = 60
 CLIENT_ID_LENGTH = 64
 MODEL_LENGTH = 160
 
@@ -134,7 +133,7 @@ class Draft:
             given = {"temperature": frame.parameters.temperature, "max_tokens": frame.parameters.max_tokens}
             reply.parameters = {name: value for name, value in given.items() if value is not None}
         files = attachments.find_sendable(self.conversation.owner_id, self.conversation.pk, frame.attachments)
-        title = "" if self.conversation.title else title_from(frame.message, files)
+        title = "" if self.conversation.title else _title_of(frame.message, files)
         self.conversation.title = self.conversation.title or title
         return Posted(reply, message.id, title, self._store(reply, message, files))
 
@@ -182,6 +181,8 @@ class Draft:
             plan.describe_on(reply)
         # The branch ends in a row that is stored a line later, which deferred foreign keys allow.
         self.conversation.current_leaf_id = reply.id
+        # Whoever goes on with it wants it in the list.
+        self.conversation.archived = False
         self.conversation.save()
         Message.objects.bulk_create([question, reply] if question else [reply])
         if question and files:
@@ -190,10 +191,7 @@ class Draft:
         return plan
 
 
-def title_from(message: str, files: Sequence[Attachment] = ()) -> str:
-    """Return the first line with text, cut at a word; of a message without any, its first file's name."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    line = lines[0] if lines else files[0].name
-    if len(line) <= TITLE_LENGTH:
-        return line
-    return line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
+def _title_of(message: str, files: Sequence[Attachment]) -> str:
+    """Return what a new conversation is called for now: of a message without words, its first file's name."""
+    made = titles.from_question(message) or titles.provisional(message)
+    return made or titles.shorten(files[0].name) if files else made

@@ -17,9 +17,10 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from chat import checkpoints, plans, replicas, replies
+from chat import checkpoints, groups, plans, replicas, replies, titles
 from chat.database import aside, db
 from chat.housekeeping import do_round as tidy_conversations
+from chat.housekeeping import purge_some
 from chat.identity import Visitor
 from chat.models import Message
 from chat.posting import Posted, PostingFrame, post
@@ -185,6 +186,18 @@ class Runner:
             self.log.finish(reply.id)
             del self._begun[reply.id]
             self._advance()
+        await self._retitle(reply)
+
+    async def _retitle(self, reply: Reply) -> None:
+        """Name a conversation after its first answer where the question did not say what it is about."""
+        # Hardly ever: no query for it after every reply.
+        if reply.plan is None or titles.from_question(reply.plan.branch.prompt):
+            return
+        try:
+            if named := await db(titles.retitle, reply.id):
+                await groups.tell_title(named.owner, named)
+        except Exception:
+            logger.exception("the conversation of reply %s could not be named", reply.id)
 
     async def _claim(self, reply: Reply) -> plans.Plan | None:
         """Wait until nothing before the reply is unfinished, on any replica; None where it was stopped meanwhile."""
@@ -214,6 +227,9 @@ class Runner:
         """Do what one server of a site must do about its conversations and the providers."""
         if await db(replicas.is_oldest, self.replica):
             await db(tidy_conversations)
+            # Step by step: on SQLite nothing else is written meanwhile.
+            while await db(purge_some):
+                pass
             await db(housekeeping.do_round)
             await aside(housekeeping.check_quiet)
             for model in await db(housekeeping.find_live_due):

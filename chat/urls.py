@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, exports, help_pages, imports, page, shares
+from chat.views import attachments, conversations, exports, help_pages, imports, page, shares
 
 app_name = "chat"
 urlpatterns = [
     path("", page.new_conversation, name="new"),
     path("c/<uuid:conversation_id>/", page.conversation, name="conversation"),
+    path("conversations/", conversations.conversation_list, name="conversations"),
+    path("conversations/archived/", conversations.conversation_list, {"archived": True}, name="archived"),
+    path("c/<uuid:conversation_id>/rename", conversations.rename, name="rename"),
+    path("c/<uuid:conversation_id>/pin", conversations.pin, name="pin"),
+    path("c/<uuid:conversation_id>/unpin", conversations.unpin, name="unpin"),
+    path("c/<uuid:conversation_id>/archive", conversations.archive, name="archive"),
+    path("c/<uuid:conversation_id>/unarchive", conversations.unarchive, name="unarchive"),
+    path("c/<uuid:conversation_id>/delete", conversations.delete, name="delete"),
+    path("c/<uuid:conversation_id>/restore", conversations.restore, name="restore"),
     path("c/<uuid:conversation_id>/sums", page.conversation_sums, name="sums"),
     path("c/<uuid:conversation_id>/failover", page.choose_failover, name="failover"),
     path("c/<uuid:conversation_id>/export", exports.export_page, name="export"),

@@ -416,9 +416,9 @@ async def test_a_stranger_cannot_see_stop_or_continue_an_answer(site):
 async def test_a_page_s_conversation_has_its_name_as_its_id(site):
     name = str(uuid.uuid4())
     async with Socket(name) as socket:
-        await socket.say("Hi", model="sim:sim-n5")
+        await socket.say("Why is the sky blue?", model="sim:sim-n5")
     conversation = await Conversation.objects.aget()
-    assert (str(conversation.id), conversation.title) == (name, "Hi")
+    assert (str(conversation.id), conversation.title) == (name, "Why is the sky blue?")
 
 
 async def test_a_conversation_deleted_in_mid_answer_ends_its_child(site):

@@ -14,18 +14,17 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from chat import attachments
+from chat import attachments, deletion
 from chat.answered import find_names, make_story
 from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
+from chat.listing import find_zone, list_conversations
 from chat.models import Conversation, Failover, Message, Role
 from chat.picker import introduce, list_providers, list_unavailable
 from chat.sums import find_sums
 from chat.turns import Notice, Turn, find_branch, make_turn
 from providers.endings import Ending
 
-# Conversations beside the page.
-LIST_LENGTH = 100
 # What a reader can choose for a conversation, in the reader's words.
 FAILOVERS = {
     Failover.CONTINUE: _("another continues"),
@@ -103,7 +102,8 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "conversation": shown,
         "is_new": shown._state.adding,
         "url": reverse("chat:conversation", args=[shown.pk]),
-        "conversations": list_conversations(user),
+        "listing": list_conversations(user, find_zone(request)),
+        "deleted": _find_deleted(request, user),
         "can_sign_up": settings.CHAT_SIGN_UP,
         "turns": turns,
         "blank_question": Turn(None, Role.USER),
@@ -124,13 +124,16 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
     return render(request, "chat/page.html", context)
 
 
+def _find_deleted(request: HttpRequest, user: User | None) -> Conversation | None:
+    """Return the conversation whose deletion this page offers to undo."""
+    try:
+        return deletion.find_deleted(user, uuid.UUID(request.GET.get("deleted", "")))
+    except ValueError:
+        return None
+
+
 def _list_failovers() -> dict[str, str]:
     """Return what can be chosen, each with its words; "" is what the site does."""
     usual = FAILOVERS[Failover(site_settings().failover)]
     default = gettext("%(choice)s (default)") % {"choice": usual}
     return {"": default, **{choice.value: str(words) for choice, words in FAILOVERS.items()}}
-
-
-def list_conversations(user: User | None) -> list[Conversation]:
-    """Return the user's conversations, the last used one first."""
-    return list(Conversation.objects.of(user).order_by("-updated_at")[:LIST_LENGTH])

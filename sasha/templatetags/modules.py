@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 
 register = template.Library()
 
-# A script of its own, which is no module; the one that the page names; and that of another page.
-NOT_PRELOADED = {"theme.js", "main.js", "shared.js"}
+# A script of its own, which is no module; the one that the page names; and those of other pages.
+NOT_PRELOADED = {"theme.js", "main.js", "shared.js", "conversations.js"}
 SCRIPTS = settings.BASE_DIR / "static" / "js"
 MODULES = sorted(path.relative_to(SCRIPTS).as_posix() for path in SCRIPTS.rglob("*.js"))
 

@@ -7,7 +7,11 @@ export async function fetchMessages(url) {
 // Returns those elements of another page that fit; none where it cannot be had.
 export async function fetchElements(url, selector) {
   const text = await fetchText(url);
-  if (text === null) return [];
+  return text === null ? [] : parseElements(text, selector);
+}
+
+// The same of a page, or a part of one, that is here already.
+export function parseElements(text, selector) {
   const page = new DOMParser().parseFromString(text, "text/html");
   return [...page.querySelectorAll(selector)].map((element) => document.importNode(element, true));
 }

@@ -115,7 +115,7 @@ export class Conversation {
     replies.track(frame.replyId);
     this.#changed();
     if (!this.isStored) this.#stored();
-    this.page.sidebar.touch(this.session, this.url, gettext("New conversation"));
+    this.page.list.touch(this.session);
   }
 
   // The first message of a new conversation has made it.
@@ -123,7 +123,7 @@ export class Conversation {
     this.isStored = true;
     history.replaceState(history.state, "", this.url);
     this.page.composer.useDraftOf(this.session);
-    this.page.failover.enable();
+    this.page.showStored();
   }
 
   #take(frame, from, to, show) {

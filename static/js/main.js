@@ -8,6 +8,9 @@ import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
+import { ConversationList } from "./conversation_list.js";
+import { ConversationMenus } from "./conversation_menu.js";
+import { continueOnScroll } from "./endless.js";
 import { FailoverChoice } from "./failover.js";
 import { gettext } from "./i18n.js";
 import { listenForCode } from "./markdown/code.js";
@@ -15,9 +18,10 @@ import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
 import { listenToShortcuts } from "./shortcuts.js";
-import { Sidebar } from "./sidebar.js";
+import { prepareSidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 import { Thread } from "./thread.js";
+import { Toasts } from "./toast.js";
 import { VisionNote } from "./vision.js";
 
 const find = (name) => document.querySelector(`[data-${name}]`);
@@ -31,7 +35,7 @@ const outbox = new Outbox();
 const replies = new Replies();
 const announcer = new Announcer(find("announce"), find("announce-whole"));
 const status = new Status(find("status"), announcer);
-const sidebar = new Sidebar(find("sidebar"), template("conversation"));
+const list = new ConversationList(find("conversations"), session);
 const follower = new Follower(find("jump"));
 const thread = new Thread(
   find("messages"),
@@ -85,7 +89,7 @@ const connection = new Connection(session, {
   state: (diagnosis) => status.diagnosed(diagnosis),
 });
 const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
-const page = { announcer, composer, connection, failover, follower, offerSignIn, outbox, replies, rename, refreshModels, showSums, sidebar, status, thread };
+const page = { announcer, composer, connection, failover, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
 
 function offerSignIn() {
@@ -95,7 +99,14 @@ function offerSignIn() {
 function rename(title) {
   find("title").textContent = title;
   document.title = `${title} · Sasha Studio`;
-  sidebar.rename(session, title);
+  list.rename(session, title);
+}
+
+// The conversation has been stored, and can be renamed and all that.
+function showStored() {
+  failover.enable();
+  find("bar-menu").hidden = false;
+  find("new-link").removeAttribute("aria-current");
 }
 
 async function showSums() {
@@ -125,6 +136,20 @@ find("messages").addEventListener("click", (event) => {
 showStories(find("messages"));
 listenToShortcuts();
 listenForCode(find("messages"), copyText);
+
+new ConversationMenus(list, new Toasts(find("toasts"), announcer), {
+  renamed: (id, title) => id === root.dataset.id && rename(title),
+  deleted: (id) => {
+    if (id !== root.dataset.id) return false;
+    // Back would lead to what is no longer there.
+    location.replace(`${find("new-link").href}?deleted=${id}`);
+    return true;
+  },
+});
+// A reload would offer to undo it again.
+if (location.search.includes("deleted=")) history.replaceState(history.state, "", location.pathname);
+continueOnScroll(list, find("conversations"));
+prepareSidebar(find("sidebar"), list, find("conversations"));
 
 for (const example of document.querySelectorAll("[data-example]")) {
   example.addEventListener("click", () => composer.suggest(example.textContent));

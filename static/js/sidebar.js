@@ -1,43 +1,31 @@
-// The list of conversations: new ones on top, titles as they come. On a narrow page it is a drawer.
+// The sidebar: on a narrow page a drawer; and the place in its list, which outlives the page.
+
+import { recall, remember } from "./storage.js";
 
 const WIDE = matchMedia("(min-width: 56rem)");
+const PLACE = "list-place";
+// Pages of the list that are fetched again to find the place.
+const MOST_PAGES = 10;
 
-export class Sidebar {
-  #root;
-  #list;
-  #template;
+export function prepareSidebar(root, list, scroller) {
+  const close = () => root.matches(":popover-open") && root.hidePopover();
+  WIDE.addEventListener("change", close);
+  addEventListener("pagehide", () => {
+    remember(PLACE, String(scroller.scrollTop || ""), "sessionStorage");
+    // The page may come back as it was left.
+    close();
+  });
+  return findPlace(list, scroller, Number(recall(PLACE, "sessionStorage")));
+}
 
-  constructor(root, template) {
-    this.#root = root;
-    this.#list = root.querySelector("[data-conversations]");
-    this.#template = template;
-    WIDE.addEventListener("change", () => root.matches(":popover-open") && root.hidePopover());
-  }
-
-  // Puts a conversation on top, and into the list if it is not there yet.
-  touch(session, url, title) {
-    const item = this.#find(session)?.closest("li") ?? this.#make(session, url, title);
-    this.#list.prepend(item);
-  }
-
-  rename(session, title) {
-    const link = this.#find(session);
-    if (link) link.textContent = title;
-  }
-
-  #find(session) {
-    return this.#list.querySelector(`[data-conversation="${CSS.escape(session)}"]`);
-  }
-
-  #make(session, url, title) {
-    const item = this.#template.content.cloneNode(true).querySelector("li");
-    const link = item.querySelector("a");
-    link.dataset.conversation = session;
-    link.href = url;
-    link.textContent = title;
-    link.setAttribute("aria-current", "page");
-    this.#root.querySelector("[data-new-link]").removeAttribute("aria-current");
-    this.#root.querySelector("[data-no-conversations]").hidden = true;
-    return item;
+async function findPlace(list, scroller, place) {
+  if (!place) return;
+  let last = place;
+  for (let page = 0; page <= MOST_PAGES; page += 1) {
+    // Who scrolls meanwhile goes elsewhere.
+    if (page && scroller.scrollTop !== last) return;
+    scroller.scrollTop = place;
+    last = scroller.scrollTop;
+    if (last >= place - 1 || !(await list.loadMore())) return;
   }
 }

@@ -1,17 +1,18 @@
 // What this browser remembers: drafts and chosen models. Storage may be switched off or full; then nothing is remembered.
 
-export function recall(key) {
+// `place`: "sessionStorage" for what only this tab should remember.
+export function recall(key, place = "localStorage") {
   try {
-    return localStorage.getItem(key) ?? "";
+    return globalThis[place].getItem(key) ?? "";
   } catch {
     return "";
   }
 }
 
-export function remember(key, value) {
+export function remember(key, value, place = "localStorage") {
   try {
-    if (value) localStorage.setItem(key, value);
-    else localStorage.removeItem(key);
+    if (value) globalThis[place].setItem(key, value);
+    else globalThis[place].removeItem(key);
   } catch {
     // Nothing else to do: the page works without.
   }

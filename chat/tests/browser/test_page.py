@@ -37,7 +37,7 @@ pytestmark = BROWSER
 
 
 async def test_an_answer_grows_before_the_eyes_and_is_stored_as_shown(page):
-    await say(page, "Hello", SLOW)
+    await say(page, "Count the words", SLOW)
     await until_text(page, "word3 ")
     early = await text_of(page)
     await until_text(page, "word40 ")
@@ -49,8 +49,8 @@ async def test_an_answer_grows_before_the_eyes_and_is_stored_as_shown(page):
     assert (row.state, row.ending) == ("ended", "complete")
     assert page.url.endswith(f"/c/{row.conversation_id}/")
     assert await page.input_value("[data-composer]") == ""
-    await expect(page.locator("[data-conversations] a[aria-current]")).to_have_text("Hello")
-    await expect(page).to_have_title("Hello · Sasha Studio")
+    await expect(page.locator("[data-conversations] a[aria-current]")).to_have_text("Count the words")
+    await expect(page).to_have_title("Count the words · Sasha Studio")
 
 
 async def test_what_stands_under_an_answer_is_the_same_after_a_reload(page):
@@ -371,7 +371,7 @@ async def test_a_phone_has_a_drawer_and_room_for_fingers(page, browser, context,
     await expect(small.locator("[data-sidebar]")).to_be_hidden()
     assert await small.evaluate("document.documentElement.scrollWidth") == 390
     await small.locator("header [popovertarget=sidebar]").tap()
-    await expect(small.locator("[data-conversations] a")).to_be_visible()
+    await expect(small.locator("[data-conversation]")).to_be_visible()
     sizes = (
         "all => all.filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 60), e.getBoundingClientRect()])"
     )
