@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, conversations, exports, help_pages, imports, page, shares
+from chat.views import attachments, conversations, exports, help_pages, imports, manifest, page, shares
 
 app_name = "chat"
 urlpatterns = [
@@ -25,6 +25,7 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/export.md", exports.export, {"extension": "md"}, name="export-md"),
     path("c/<uuid:conversation_id>/export.txt", exports.export, {"extension": "txt"}, name="export-txt"),
     path("c/<uuid:conversation_id>/export.json", exports.export, {"extension": "json"}, name="export-json"),
+    path("manifest.webmanifest", manifest.manifest, name="manifest"),
     path("attachments", attachments.upload, name="upload"),
     path("attachments/<uuid:attachment_id>", attachments.attachment, name="attachment"),
     path("attachments/<uuid:attachment_id>/delete", attachments.delete, name="delete-attachment"),

@@ -3,7 +3,7 @@
 import { gettext, interpolate, ngettext } from "./i18n.js";
 import { listenForFiles } from "./pick.js";
 import { recall, remember } from "./storage.js";
-import { forget, isThere, upload } from "./upload.js";
+import { Refusal, forget, isThere, upload } from "./upload.js";
 
 export class Attachments {
   #form;
@@ -42,7 +42,7 @@ export class Attachments {
 
   // Calls `send` as soon as nothing is on its way any more; never, where a file has failed.
   whenReady(send) {
-    const failed = this.#items.find(({ node }) => node.dataset.state === "failed");
+    const failed = this.#items.find(({ node }) => ["failed", "refused"].includes(node.dataset.state));
     if (failed) this.#on.say(failed.node.querySelector("[data-file-error]").textContent);
     else this.#whenReady = send;
     this.#checkReady();
@@ -119,17 +119,16 @@ export class Attachments {
       const { done, abort } = upload(this.#form, file, (share) => (bar.value = share));
       item.abort = abort;
       this.#show(item, await done);
-    } catch (sentence) {
-      // A fault of ours is no sentence.
-      if (typeof sentence !== "string") throw sentence;
-      this.#fail(item, sentence);
+    } catch (refusal) {
+      if (!(refusal instanceof Refusal)) throw refusal;
+      this.#fail(item, refusal);
     }
     this.#changed();
   }
 
   #tooLarge({ name }) {
     const most = Math.round(this.#bytes / 100_000) / 10;
-    return interpolate(gettext("%(name)s is too large: a file may have %(most)s MB."), { name, most });
+    return new Refusal(interpolate(gettext("%(name)s is too large: a file may have %(most)s MB."), { name, most }), true);
   }
 
   #show(item, meta) {
@@ -141,11 +140,12 @@ export class Attachments {
     if (meta.kind === "image") thumb.src = meta.url;
   }
 
-  #fail({ node }, sentence) {
-    node.dataset.state = "failed";
-    node.querySelector("[data-file-error]").textContent = sentence;
+  #fail({ node }, { message, final }) {
+    node.dataset.state = final ? "refused" : "failed";
+    node.querySelector("[data-file-error]").textContent = message;
+    node.scrollIntoView({ block: "nearest" });
     this.#whenReady = null;
-    this.#on.say(sentence);
+    this.#on.say(message);
   }
 
   #remove(item) {

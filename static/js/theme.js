@@ -12,6 +12,12 @@
 
   function apply(theme) {
     document.documentElement.dataset.theme = theme;
+    // What the browser paints round the page.
+    for (const meta of document.querySelectorAll("meta[name=theme-color]")) {
+      const { scheme } = meta.dataset;
+      const chosen = theme === scheme ? "all" : "not all";
+      meta.media = theme ? chosen : `(prefers-color-scheme: ${scheme})`;
+    }
   }
 
   apply(stored());

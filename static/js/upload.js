@@ -2,17 +2,25 @@
 
 import { gettext } from "./i18n.js";
 
+// Why a file is not taken; `final`: trying again would change nothing.
+export class Refusal extends Error {
+  constructor(sentence, final) {
+    super(sentence);
+    this.final = final;
+  }
+}
+
 // Returns {done, abort}; `done` resolves to what the server keeps ({id, kind, name, url, width, height}) or rejects with
-// a sentence. `progress` is called with how much of it has gone, from 0 to 1.
+// a Refusal. `progress` is called with how much of it has gone, from 0 to 1.
 export function upload(form, file, progress) {
   const request = new XMLHttpRequest();
   const done = new Promise((resolve, reject) => {
     request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
     request.addEventListener("load", () => {
       if (request.status === 201 && request.response?.id) resolve(request.response);
-      else reject(request.response?.error ?? gettext("The server did not take the file. Try again."));
+      else reject(refusalOf(request));
     });
-    request.addEventListener("error", () => reject(gettext("The server cannot be reached. Try again.")));
+    request.addEventListener("error", () => reject(new Refusal(gettext("The server cannot be reached."), false)));
   });
   const body = new FormData();
   body.append("file", file);
@@ -21,6 +29,11 @@ export function upload(form, file, progress) {
   request.setRequestHeader("X-CSRFToken", tokenOf(form));
   request.send(body);
   return { done, abort: () => request.abort() };
+}
+
+function refusalOf({ response, status }) {
+  const sentence = response?.error;
+  return new Refusal(sentence ?? gettext("The server did not take the file."), Boolean(sentence) && status < 500);
 }
 
 // Nobody waits for the answer: what stays behind is swept after a day.
