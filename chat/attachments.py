@@ -128,10 +128,10 @@ def frames_of(message: Message) -> list[protocol.Attachment] | None:
     ] or None
 
 
-def shown_in(conversation_id: uuid.UUID) -> dict[uuid.UUID, list[Attachment]]:
-    """Return the files of a conversation's messages, without their contents."""
+def shown_with(message_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[Attachment]]:
+    """Return the files of these messages, without their contents."""
     rows: dict[uuid.UUID, list[Attachment]] = defaultdict(list)
-    for row in Attachment.objects.filter(message__conversation=conversation_id).defer("data"):
+    for row in Attachment.objects.filter(message__in=list(message_ids)).defer("data"):
         assert row.message_id is not None
         rows[row.message_id].append(row)
     return rows

@@ -19,12 +19,12 @@ from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import attachments, groups, input_policy, protocol, runner, viewing
+from chat import attachments, branches, groups, input_policy, protocol, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_language
 from chat.models import Conversation, Message, Role, State
-from chat.posting import find_conversation
+from chat.posting import PostingFrame, find_conversation
 from chat.protocol import BadFrame, CloseCode
 from chat.runner import Draining
 from chat.signals import input_rejected
@@ -181,12 +181,14 @@ class ChatConsumer(AsyncConsumer):
         if self.visitor and self.visitor.user_id is None and user_id is not None:
             self.visitor = replace(self.visitor, user_id=user_id)
 
-    async def on_post(self, frame: protocol.Start | protocol.Regenerate | protocol.Continue) -> None:
+    async def on_post(self, frame: PostingFrame) -> None:
         assert self.visitor is not None
-        if isinstance(frame, protocol.Start):
+        if isinstance(frame, protocol.Start | protocol.Edit):
             input_policy.check(frame.message, has_files=bool(frame.attachments))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
         self._know(posted.owner_id)
+        for reply_id in posted.abandoned:
+            self.runner.stop(reply_id)
         reply = posted.reply
         await self._send(started_of(reply, posted.user_message_id, frame.client_id))
         if posted.title:
@@ -214,6 +216,11 @@ class ChatConsumer(AsyncConsumer):
         # The row is how the replica that owns the reply hears of it, where that is another.
         await self._ask(_request_stop, frame.reply_id)
         self.runner.stop(frame.reply_id)
+
+    async def on_cancel(self, frame: protocol.Cancel) -> None:
+        await self._ask(_cancel, self.session, frame.reply_id)
+        self.runner.stop(frame.reply_id)
+        await self.channel_layer.group_send(self.group, groups.changed("cancelled"))
 
     async def on_hello(self, frame: protocol.Hello) -> None:
         last, unfinished = await self._ask(_find_unfinished, self.session)
@@ -280,6 +287,10 @@ class ChatConsumer(AsyncConsumer):
         """The conversation was renamed, by hand or after its first answer."""
         await self._send(protocol.Title(self.session, event["title"]))
 
+    async def conversation_changed(self, event: dict[str, Any]) -> None:
+        """Say that something else than a new message has changed the conversation."""
+        await self._send(protocol.Changed(self.session, event["reason"]))
+
     async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
         await self._send(protocol.Error(sentence, code, self.session, client_id))
 
@@ -303,6 +314,16 @@ def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
 
 def _request_stop(user: User | None, reply_id: UUID) -> None:
     _get_own(user, reply_id).exclude(state=State.ENDED).update(stop_requested=True)
+
+
+def _cancel(user: User | None, session: str, reply_id: UUID) -> None:
+    here = _get_own(user, reply_id).filter(conversation__name=session).values_list("conversation_id", flat=True)
+    try:
+        cancelled = branches.cancel(here.get(), reply_id)
+    except Message.DoesNotExist:
+        raise BadFrame("not_found", _("There is no such answer.")) from None
+    if not cancelled:
+        raise BadFrame("not_waiting", _("This answer no longer waits for its turn. Stop it instead."))
 
 
 def _find_known(user: User | None, reply_ids: Iterable[UUID]) -> set[UUID]:
@@ -333,9 +354,11 @@ def started_of(reply: Message, user_message_id: UUID | None, client_id: str | No
 
 HANDLERS: dict[type, Any] = {
     protocol.Start: ChatConsumer.on_post,
+    protocol.Edit: ChatConsumer.on_post,
     protocol.Regenerate: ChatConsumer.on_post,
     protocol.Continue: ChatConsumer.on_post,
     protocol.Stop: ChatConsumer.on_stop,
+    protocol.Cancel: ChatConsumer.on_cancel,
     protocol.Hello: ChatConsumer.on_hello,
     protocol.Attach: ChatConsumer.on_attach,
     protocol.Ping: ChatConsumer.on_ping,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -87,6 +88,19 @@ def lines_of(conversation_id: UUID) -> list[Line]:
     rows = Message.objects.filter(conversation_id=conversation_id).order_by().values_list(*COLUMNS)
     files = files_of(conversation_id)
     return [Line(*row)._replace(files=files[row[0]]) if row[0] in files else Line(*row) for row in rows]
+
+
+def below(line: Line, lines: Iterable[Line]) -> list[Line]:
+    """Return what follows a message in all branches, from the conversation's `lines` in any order."""
+    children: dict[UUID | None, list[Line]] = defaultdict(list)
+    for other in lines:
+        children[other.parent_id].append(other)
+    found, waiting = [], [line.id]
+    while waiting:
+        following = children[waiting.pop()]
+        found += following
+        waiting += [child.id for child in following]
+    return found
 
 
 def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:

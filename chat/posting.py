@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from chat import attachments, protocol, titles
 from chat.admission import admit_or_make
-from chat.history import Line, lines_of
+from chat.history import Line, below, lines_of
 from chat.identity import Visitor
 from chat.models import Attachment, Conversation, Message, Role, State
 from chat.plans import Plan, plan_for
@@ -38,9 +38,11 @@ class Posted:
     plan: Plan | None = None
     repeated: bool = False
     owner_id: int | None = None
+    # Unfinished answers to what was said before in other words: nobody waits for them any more.
+    abandoned: tuple[uuid.UUID, ...] = ()
 
 
-PostingFrame = protocol.Start | protocol.Regenerate | protocol.Continue
+PostingFrame = protocol.Start | protocol.Edit | protocol.Regenerate | protocol.Continue
 
 
 def post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
@@ -69,8 +71,7 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     )
     if repeated := draft.find_repeated(frame.client_id):
         return replace(repeated, owner_id=owner.pk)
-    posted = draft.post_start(frame) if isinstance(frame, protocol.Start) else draft.post_again(frame)
-    return replace(posted, owner_id=owner.pk)
+    return replace(draft.post(frame), owner_id=owner.pk)
 
 
 def find_conversation(user: User | None, session: str) -> Conversation | None:
@@ -115,11 +116,27 @@ class Draft:
             return Posted(message, None, repeated=True)
         return Posted(message.children.earliest("created_at"), message.id, repeated=True)
 
+    def post(self, frame: PostingFrame) -> Posted:
+        """Store what the frame asks for."""
+        if isinstance(frame, protocol.Start):
+            return self.post_start(frame)
+        return self.post_edit(frame) if isinstance(frame, protocol.Edit) else self.post_again(frame)
+
     def post_start(self, frame: protocol.Start) -> Posted:
         """Store a person's message and its empty reply."""
-        parent_id = self.conversation.current_leaf_id
-        if frame.parent_id:
-            parent_id = self._get_reply(frame.parent_id).id
+        parent_id = self._get(frame.parent_id, Role.ASSISTANT).id if frame.parent_id else None
+        return self._post_question(frame, parent_id or self.conversation.current_leaf_id)
+
+    def post_edit(self, frame: protocol.Edit) -> Posted:
+        """Store a message in other words beside the old one, and ask for the end of what the old one waits for."""
+        old = self._get(frame.message_id, Role.USER)
+        abandoned = tuple(line.id for line in below(old, self.lines) if line.state != State.ENDED)
+        Message.objects.filter(pk__in=abandoned).update(stop_requested=True)
+        if frame.attachments is None:
+            frame = replace(frame, attachments=[uuid.UUID(file.id) for file in old.files])
+        return replace(self._post_question(frame, old.parent_id), abandoned=abandoned)
+
+    def _post_question(self, frame: protocol.Start | protocol.Edit, parent_id: uuid.UUID | None) -> Posted:
         message = Message(
             conversation=self.conversation,
             parent_id=parent_id,
@@ -139,7 +156,13 @@ class Draft:
 
     def post_again(self, frame: protocol.Regenerate | protocol.Continue) -> Posted:
         """Store an empty reply to what was asked before."""
-        line = self._get_reply(frame.message_id)
+        if isinstance(frame, protocol.Regenerate) and (question := self._find(frame.message_id, Role.USER)):
+            # Its answer was deleted, or never came.
+            reply = Message(client_id=frame.client_id, requested_model=frame.model or self.conversation.model)
+            reply.only_model = bool(frame.only_model and reply.requested_model)
+            reply.parent_id = question.id
+            return Posted(reply, None, "", self._store(reply))
+        line = self._get(frame.message_id, Role.ASSISTANT)
         if line.state != State.ENDED:
             raise BadFrame("still_running", _("This answer is still being written."))
         old = Message.objects.get(pk=line.id)
@@ -155,8 +178,11 @@ class Draft:
             reply.parent_id, reply.continues = old.parent_id, old.continues
         return Posted(reply, None, "", self._store(reply))
 
-    def _get_reply(self, message_id: uuid.UUID) -> Line:
-        found = next((line for line in self.lines if line.id == message_id and line.role == Role.ASSISTANT), None)
+    def _find(self, message_id: uuid.UUID, role: Role) -> Line | None:
+        return next((line for line in self.lines if line.id == message_id and line.role == role), None)
+
+    def _get(self, message_id: uuid.UUID, role: Role) -> Line:
+        found = self._find(message_id, role)
         if found is None:
             raise BadFrame("not_found", _("There is no such message in this conversation."))
         return found

@@ -82,6 +82,20 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Say it in other words: a new branch beside a person's message. Unfinished answers to the old are stopped."""
+
+    type: ClassVar = "edit"
+    message_id: uuid.UUID
+    message: str
+    model: str | None = None
+    only_model: bool | None = None
+    client_id: str | None = None
+    attachments: list[uuid.UUID] | None = None
+    parameters: Parameters | None = None
+
+
+@dataclass(frozen=True)
 class Regenerate:
     """Answer the same message again."""
 
@@ -112,6 +126,14 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Cancel:
+    """Take a reply that still waits its turn out of the queue, together with its question."""
+
+    type: ClassVar = "cancel"
+    reply_id: uuid.UUID
+
+
+@dataclass(frozen=True)
 class Hello:
     """Introduce a page: attach to what runs, and get what is missing of the replies named (id: last number seen)."""
 
@@ -136,7 +158,7 @@ class Ping:
     t: float | None = None
 
 
-ClientFrame = Start | Regenerate | Continue | Stop | Hello | Attach | Ping
+ClientFrame = Start | Edit | Regenerate | Continue | Stop | Cancel | Hello | Attach | Ping
 CLIENT_FRAMES: dict[str, type[ClientFrame]] = {frame.type: frame for frame in typing.get_args(ClientFrame)}
 
 
@@ -390,6 +412,15 @@ class Title:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """Something other than a new message has changed the conversation: fetch it again. `reason` says what."""
+
+    type: ClassVar = "changed"
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Closing:
     """The socket is about to be closed with `code`."""
 
@@ -399,7 +430,19 @@ class Closing:
 
 
 ServerFrame = (
-    Posted | Started | Queued | Chunk | Reasoning | Notice | Complete | Error | HelloAnswer | Pong | Title | Closing
+    Posted
+    | Started
+    | Queued
+    | Chunk
+    | Reasoning
+    | Notice
+    | Complete
+    | Error
+    | HelloAnswer
+    | Pong
+    | Title
+    | Changed
+    | Closing
 )
 SERVER_FRAMES: dict[str, type[ServerFrame]] = {frame.type: frame for frame in typing.get_args(ServerFrame)}
 

@@ -10,7 +10,7 @@ import contextvars
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -127,6 +127,12 @@ class Runner:
         reply.stop.request(reason)
         self._advance()
         return True
+
+    async def end(self, reply_ids: Iterable[UUID], within: float) -> None:
+        """Stop those of these replies that are ours, and wait `within` seconds for their endings to be stored."""
+        wanted = {f"reply {reply_id}" for reply_id in reply_ids if self.stop(reply_id)}
+        if tasks := [task for task in self._tasks if task.get_name() in wanted]:
+            await asyncio.wait(tasks, timeout=within)
 
     async def positions(self, reply_id: UUID) -> AsyncIterator[int]:
         """Yield the reply's place in line, from 1, at first and whenever it changes, until it begins."""

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from chat.branches import Versions
 from chat.models import Attachment, Message, Role, State
 from chat.money import describe_cost
 from providers.endings import SENTENCES, Ending
@@ -88,14 +89,22 @@ class Turn:
     facts: list[str] = field(default_factory=list)
     waiting: str = ""
     files: Sequence[Attachment] = ()
+    versions: Versions | None = None
+    # The messages above were not sent to the model that answered last.
+    after_left_out: bool = False
 
     @property
     def is_reply(self) -> bool:
         return self.role == Role.ASSISTANT
 
     @property
+    def address(self) -> uuid.UUID:
+        """The id as addresses have it."""
+        return self.id or NO_ID
+
+    @property
     def attempts_url(self) -> str:
-        return reverse("chat:attempts", args=[self.id or NO_ID])
+        return reverse("chat:attempts", args=[self.address])
 
 
 def find_branch(messages: Iterable[Message], leaf_id: uuid.UUID | None) -> list[Message]:

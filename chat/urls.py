@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, conversations, exports, help_pages, imports, manifest, page, shares
+from chat.views import attachments, conversations, exports, help_pages, imports, manifest, messages, page, shares
 
 app_name = "chat"
 urlpatterns = [
@@ -34,6 +34,9 @@ urlpatterns = [
     path("shares/<uuid:share_id>/revoke", shares.revoke_share, name="revoke-share"),
     path("s/<str:key>", shares.shared, name="shared"),
     path("import", imports.import_page, name="import"),
+    path("c/<uuid:conversation_id>/branch", messages.switch_branch, name="branch"),
+    path("messages/<uuid:message_id>/text", messages.source, name="source"),
+    path("messages/<uuid:message_id>/delete", messages.delete, name="delete_message"),
     path("replies/<uuid:reply_id>/attempts", page.attempts, name="attempts"),
     path("api/", include("chat.api_urls")),
     path("account/", include("chat.account_urls")),

@@ -144,9 +144,9 @@ def test_the_list_has_the_last_used_first_and_one_query(alice, as_alice, django_
         reply = say(conversation, "Answer", say(conversation, "Question"), ending="complete")
         say(conversation, "Thanks", reply)
     make_provider("http://127.0.0.1:1", "a", "b", priority=2)
-    # session, user, conversation, its messages, their files, the list, budgets, the models, their prices, the budgets
-    # once more for what is left, the total, the latest attempt, the site's settings
-    with django_assert_num_queries(13):
+    # session, user, conversation, its tree, its messages, their files, the list, budgets, the models, their prices, the
+    # budgets once more for what is left, the total, the latest attempt, the site's settings
+    with django_assert_num_queries(14):
         html = get(as_alice, conversations[3])[1]
     titles = re.findall(r"Number \d+(?=</a>)", html)
     assert titles == [f"Number {n}" for n in reversed(range(12))]

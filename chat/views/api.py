@@ -25,7 +25,7 @@ from chat.models import Conversation, Message, Role
 from chat.plain_http import END_MARK, FrameStream, SingleFrame, as_event, give_thread_back
 
 # What the `code` of an `error` is as a status; everything else is the client's mistake.
-STATUSES = {"not_found": 404, "still_running": 409, "too_many": 429, "restarting": 503}
+STATUSES = {"not_found": 404, "still_running": 409, "not_waiting": 409, "too_many": 429, "restarting": 503}
 P = ParamSpec("P")
 ForVisitor = Callable[Concatenate[HttpRequest, Visitor, P], Coroutine[Any, Any, HttpResponseBase]]
 

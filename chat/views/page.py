@@ -6,7 +6,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext
@@ -14,15 +14,17 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from chat import attachments, deletion
-from chat.answered import find_names, make_story
+from chat import deletion
+from chat.answered import make_story
+from chat.branches import Tree, Window, tree_of, window_around, window_at_end, window_before
 from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
 from chat.listing import find_zone, list_conversations
 from chat.models import Conversation, Failover, Message, Role
 from chat.picker import introduce, list_providers, list_unavailable
+from chat.shown import list_turns
 from chat.sums import find_sums
-from chat.turns import Notice, Turn, find_branch, make_turn
+from chat.turns import Notice, Turn
 from providers.endings import Ending
 
 # What a reader can choose for a conversation, in the reader's words.
@@ -48,7 +50,8 @@ EXAMPLES = [
 def new_conversation(request: HttpRequest) -> HttpResponse:
     """Show an empty conversation under a fresh name; it is stored with its first message."""
     conversation_id = uuid.uuid4()
-    return _render(request, find_user(request), Conversation(pk=conversation_id, name=str(conversation_id)), [])
+    fresh = Conversation(pk=conversation_id, name=str(conversation_id))
+    return _render(request, find_user(request), fresh, Window([], [], 0), [])
 
 
 @require_safe
@@ -57,10 +60,28 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
     """Show the visitor's conversation; to anybody else it does not exist."""
     user = get_user_or_404(request)
     found = get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
-    branch = find_branch(found.messages.all(), found.current_leaf_id)
-    names = find_names(f"{message.provider}:{message.model}" for message in branch if message.model)
-    files = attachments.shown_in(found.pk)
-    return _render(request, user, found, [make_turn(message, names, files.get(message.pk, ())) for message in branch])
+    tree = tree_of(found.pk)
+    return _render(request, user, found, *_find_shown(request, found, tree))
+
+
+def _find_shown(request: HttpRequest, found: Conversation, tree: Tree) -> tuple[Window, list[Turn]]:
+    """Return what `?before=` or `?at=` names of the conversation, otherwise the last messages of its branch."""
+    for name, window_of in (("before", window_before), ("at", window_around)):
+        if name in request.GET:
+            window = window_of(tree, found.current_leaf_id, _get_message_id(request.GET[name], tree))
+            return window, list_turns(tree, window)
+    window = window_at_end(tree, found.current_leaf_id)
+    return window, list_turns(tree, window)
+
+
+def _get_message_id(text: str, tree: Tree) -> uuid.UUID:
+    try:
+        message_id = uuid.UUID(text)
+    except ValueError:
+        raise Http404 from None
+    if message_id not in tree.nodes:
+        raise Http404
+    return message_id
 
 
 @require_POST
@@ -96,7 +117,9 @@ def attempts(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
     return render(request, "chat/attempts.html", context)
 
 
-def _render(request: HttpRequest, user: User | None, shown: Conversation, turns: list[Turn]) -> HttpResponse:
+def _render(
+    request: HttpRequest, user: User | None, shown: Conversation, window: Window, turns: list[Turn]
+) -> HttpResponse:
     providers = list_providers(user.pk if user else None)
     context = {
         "conversation": shown,
@@ -106,6 +129,9 @@ def _render(request: HttpRequest, user: User | None, shown: Conversation, turns:
         "deleted": _find_deleted(request, user),
         "can_sign_up": settings.CHAT_SIGN_UP,
         "turns": turns,
+        "first_id": window.ids[0] if window.start else None,
+        "is_partial": bool(window.branch) and not (window.at_end and window.is_current),
+        "marked": request.GET.get("at", ""),
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),
         "blank_notice": Notice("ask"),

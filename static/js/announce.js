@@ -45,6 +45,11 @@ export class Announcer {
     }, REMIND_EVERY_MS);
   }
 
+  // Nothing is being written that the page shows.
+  rest() {
+    clearInterval(this.#reminder);
+  }
+
   end(text, sentence) {
     clearInterval(this.#reminder);
     clearTimeout(this.#cleaner);

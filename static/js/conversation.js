@@ -1,6 +1,8 @@
 // What each frame of the server does to this page: one table. The rules of numbering are in replies.js.
 
-import { fetchMessages } from "./catchup.js";
+import { Asking } from "./asking.js";
+import { fetchMessages, Renewal } from "./catchup.js";
+import { findWords } from "./editor.js";
 import { gettext } from "./i18n.js";
 import { waitingFor } from "./names.js";
 
@@ -10,8 +12,7 @@ const SIGNED_OUT = 4401;
 export class Conversation {
   // Reply → the sentence of its `error`, which comes before its `complete`.
   #errors = new Map();
-  // The reply that the reader has stopped, until it has ended.
-  #stopping = null;
+  #renewal = new Renewal(() => fetchMessages(this.url), (messages) => this.#show(messages));
   #handlers = {
     posted: (frame) => this.#posted(frame),
     started: (frame) => this.#started(frame),
@@ -25,12 +26,14 @@ export class Conversation {
     hello: (frame) => this.#hello(frame),
     pong: () => {},
     title: (frame) => this.page.rename(frame.title),
+    changed: () => this.catchUp(),
     closing: (frame) => this.#closing(frame),
   };
 
   // `page`: what main.js has put together; `session`, `url`, `isNew`: which conversation this is.
   constructor(page, { session, url, isNew }, endings) {
     this.page = page;
+    this.asking = new Asking(page);
     this.session = session;
     this.url = url;
     this.isStored = !isNew;
@@ -39,24 +42,18 @@ export class Conversation {
     this.#trackAll();
   }
 
-  receive(frame) {
-    this.#handlers[frame.type]?.(frame);
-  }
+  receive = (frame) => this.#handlers[frame.type]?.(frame);
 
   #closing({ code, reason }) {
     this.page.status.explain(reason);
     if (code === SIGNED_OUT) this.page.offerSignIn();
   }
 
-  greeting() {
-    return { type: "hello", after: this.page.replies.positions() };
-  }
+  greeting = () => ({ type: "hello", after: this.page.replies.positions() });
 
   ready() {
-    const { connection, outbox, status } = this.page;
-    status.connected();
-    this.#sendStop();
-    for (const frame of outbox.frames()) connection.send(frame);
+    this.page.status.connected();
+    this.asking.resend();
   }
 
   lost(final) {
@@ -64,58 +61,44 @@ export class Conversation {
     this.page.status.disconnected(final);
   }
 
-  // `choice`: {model, onlyModel, attachments}, each of which may be missing; `files`: the attachments as they are shown.
-  say(message, choice, files) {
-    const { outbox, thread, follower } = this.page;
-    const clientId = outbox.add({ type: "start", message, ...choice });
-    thread.addQuestion({ clientId, text: message, files, state: "sending" });
-    this.#post(clientId);
-    follower.toBottom();
-  }
-
-  // Asks `model` to go on where a reply stopped.
-  goOn(messageId, model) {
-    const { outbox } = this.page;
-    if (!outbox.continues(messageId)) this.#post(outbox.add({ type: "continue", messageId, model }));
-  }
-
-  #post(clientId) {
-    const { outbox, connection, status } = this.page;
-    connection.send(outbox.frame(clientId));
-    status.clear();
-  }
-
-  stop() {
-    this.#stopping = this.page.replies.current;
-    this.#sendStop();
-  }
-
-  #sendStop() {
-    if (this.#stopping) this.page.connection.send({ type: "stop", replyId: this.#stopping });
-  }
-
   #posted(frame) {
-    if (this.page.thread.has(frame.messageId) || this.page.outbox.has(frame.clientId)) return;
-    this.page.thread.addQuestion({ ...frame, id: frame.messageId, files: frame.attachments });
+    const { thread, outbox } = this.page;
+    if (thread.has(frame.messageId) || outbox.has(frame.clientId)) return;
+    // Anywhere else than at the end, only the server knows what is to be shown.
+    if (thread.isPartial || thread.lastId !== frame.parentId) return;
+    this.#renewal.outdate();
+    thread.addQuestion({ ...frame, id: frame.messageId, files: frame.attachments });
   }
 
   #started(frame) {
-    const { outbox, thread, replies, announcer } = this.page;
-    const isOurs = outbox.has(frame.clientId);
-    if (!frame.userMessageId && !isOurs && !thread.has(frame.replyId)) {
-      // Another tab had an answer continued or given again: only the server knows where that stands.
-      return void this.#catchUp();
-    }
-    const continues = outbox.frame(frame.clientId)?.type === "continue";
-    if (frame.userMessageId) thread.confirmQuestion(frame.clientId, frame.userMessageId);
+    const { outbox, thread } = this.page;
+    this.#renewal.outdate();
+    const asked = outbox.frame(frame.clientId);
     outbox.remove(frame.clientId);
-    const waiting = waitingFor(frame.provider);
-    thread.addReply(frame.replyId, { questionId: frame.userMessageId, continues, waiting });
-    if (!replies.knows(frame.replyId) && !replies.current) announcer.begin(`${waiting}.`);
-    replies.track(frame.replyId);
+    if (asked?.type === "start") thread.confirmQuestion(frame.clientId, frame.userMessageId);
+    if (asked && !thread.isPartial) this.#makeRoom(asked, frame);
+    const isKnown = asked || thread.has(frame.replyId) || thread.has(frame.userMessageId);
+    if (thread.isPartial || !isKnown) this.catchUp();
+    else this.#begin(frame, asked?.type === "continue");
     this.#changed();
     if (!this.isStored) this.#stored();
     this.page.list.touch(this.session);
+  }
+
+  // What takes the place of another message: the arrows between the two come with the page.
+  #makeRoom({ type, messageId, message }, { userMessageId, clientId }) {
+    const { thread } = this.page;
+    if (type === "edit") thread.cutFrom(messageId, "user");
+    if (type === "regenerate") thread.cutFrom(messageId, "assistant");
+    if (type === "edit") thread.addQuestion({ id: userMessageId, clientId, text: message });
+    if (type !== "start") this.catchUp();
+  }
+
+  #begin({ replyId, userMessageId, provider }, continues, waiting = waitingFor(provider)) {
+    const { thread, replies, announcer } = this.page;
+    thread.addReply(replyId, { questionId: userMessageId, continues, waiting });
+    if (!replies.knows(replyId) && !replies.current) announcer.begin(`${waiting}.`);
+    replies.track(replyId);
   }
 
   // The first message of a new conversation has made it.
@@ -155,7 +138,7 @@ export class Conversation {
     if (verdict !== "end") return;
     const badge = metadata.ending === "complete" ? "" : this.#errors.get(replyId) || this.endings[metadata.ending];
     this.#errors.delete(replyId);
-    if (this.#stopping === replyId) this.#stopping = null;
+    this.asking.ended(replyId);
     thread.end(replyId, metadata, badge, (text) => {
       announcer.end(text, badge);
       if (replies.current) announcer.begin(gettext("Waiting for the next answer."));
@@ -166,30 +149,37 @@ export class Conversation {
   }
 
   #error({ replyId, clientId, error, code }) {
-    const { outbox, thread, composer, status } = this.page;
-    if (replyId) {
-      this.#errors.set(replyId, error);
-      return;
-    }
+    if (replyId) return void this.#errors.set(replyId, error);
     // The connection ends next, and the message goes out again with the next one.
     if (code === "restarting") return;
-    status.show(error);
-    if (!outbox.has(clientId)) return;
-    thread.removeQuestion(clientId);
-    composer.giveBack(outbox.take(clientId));
+    this.page.status.show(error);
+    if (this.page.outbox.has(clientId)) this.asking.refused(clientId);
   }
 
   #hello({ unfinished, last }) {
-    const isBehind = (last && !this.page.thread.has(last)) || !unfinished.every((id) => this.page.replies.knows(id));
-    if (this.wasLost || isBehind) this.#catchUp();
+    const { thread, replies } = this.page;
+    const isElsewhere = last && !thread.isPartial && last !== thread.lastId;
+    const isBehind = isElsewhere || !unfinished.every((id) => replies.knows(id));
+    if (this.wasLost || isBehind) this.catchUp();
     this.wasLost = false;
   }
 
-  async #catchUp() {
-    if (!this.isStored) return;
-    this.page.thread.adopt(await fetchMessages(this.url));
+  // Shows what the server shows; resolves when that is so.
+  async catchUp() {
+    if (this.isStored) await this.#renewal.renew();
+  }
+
+  // `messages`: the element of a page that the server has just rendered.
+  #show(messages) {
+    const { thread, replies, announcer, composer } = this.page;
+    // Whoever is just editing one of those that are gone keeps the words.
+    for (const turn of thread.show(messages)) composer.giveBack({ message: findWords(turn) });
+    replies.keepOnly((id) => thread.has(id));
     // What came of them before they were here was dropped, maybe their end.
     for (const [id] of this.#trackAll()) this.#attach(id);
+    if (!replies.current) announcer.rest();
+    this.asking.settle();
+    if (!thread.isPartial) history.replaceState(history.state, "", this.url);
   }
 
   // Replies that the server rendered before their end: the stream goes on behind what is shown. Returns the new ones.
@@ -203,7 +193,7 @@ export class Conversation {
 
   #changed() {
     const { current } = this.page.replies;
-    this.page.composer.setRunning(Boolean(current), current === this.#stopping);
+    this.page.composer.setRunning(Boolean(current), this.asking.isStopping(current));
     this.page.composer.keepDraft(this.page.outbox);
   }
 }

@@ -1,8 +1,10 @@
 // Puts the page together: finds the elements, makes the parts, connects them.
 
+import { listenToActions } from "./actions.js";
 import { Announcer } from "./announce.js";
 import { showStories } from "./answered.js";
 import { Attachments } from "./attachments.js";
+import { listenToArrows } from "./branches.js";
 import { fetchElements } from "./catchup.js";
 import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
@@ -72,8 +74,8 @@ const composer = new Composer(find("composer-form"), {
   limit: Number(root.dataset.messageLength),
   files,
   on: {
-    send: (message, choice, attached) => conversation.say(message, choice, attached),
-    stop: () => conversation.stop(),
+    send: (message, choice, attached) => conversation.asking.say(message, choice, attached),
+    stop: () => conversation.asking.stop(),
     change: (self) => {
       self.keepDraft(outbox);
       follower.contentChanged();
@@ -126,13 +128,11 @@ async function refreshModels() {
 }
 document.addEventListener("visibilitychange", () => document.hidden || refreshModels());
 
-find("messages").addEventListener("click", (event) => {
-  const button = event.target.closest("[data-continue]");
-  if (!button) return;
-  conversation.goOn(button.closest("[data-message]").dataset.id, button.querySelector("[data-new-model]").textContent);
-  // The button goes away.
-  composer.focus();
-});
+const { asking } = conversation;
+const catchUp = () => conversation.catchUp();
+const limit = Number(root.dataset.messageLength);
+listenToActions(find("messages"), { ...page, asking, catchUp, limit, dialog: find("sheet"), editor: template("editor") });
+listenToArrows(find("messages"), { follower, status, url, catchUp });
 showStories(find("messages"));
 listenToShortcuts();
 listenForCode(find("messages"), copyText);

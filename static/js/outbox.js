@@ -1,5 +1,5 @@
 // Messages on their way: kept until the server has confirmed them, sent again after a lost connection.
-// The server stores a clientId once, so sending twice is safe. What is kept are whole frames, of type start or continue.
+// The server stores a clientId once, so sending twice is safe. What is kept are whole frames.
 
 export class Outbox {
   // clientId → frame, oldest first
@@ -15,13 +15,6 @@ export class Outbox {
     this.#waiting.delete(clientId);
   }
 
-  // Returns the frame, for what the reader wrote and attached.
-  take(clientId) {
-    const frame = this.#waiting.get(clientId);
-    this.remove(clientId);
-    return frame;
-  }
-
   has(clientId) {
     return this.#waiting.has(clientId);
   }
@@ -34,8 +27,8 @@ export class Outbox {
     return this.frames().flatMap((frame) => frame.attachments ?? []);
   }
 
-  // Whether the reply is about to be continued.
-  continues(messageId) {
+  // Whether something is asked about that message already.
+  asksAbout(messageId) {
     return this.frames().some((frame) => frame.messageId === messageId);
   }
 

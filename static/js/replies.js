@@ -13,6 +13,11 @@ export class Replies {
     return this.#unfinished.has(id) || this.#ended.has(id);
   }
 
+  // Forgets what the page no longer shows: it may come back, and begin anew.
+  keepOnly(isShown) {
+    for (const id of this.#unfinished.keys()) if (!isShown(id)) this.#unfinished.delete(id);
+  }
+
   // The reply that a stop is meant for: replies of a conversation run one after the other.
   get current() {
     return this.#unfinished.keys().next().value ?? null;

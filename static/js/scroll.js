@@ -30,6 +30,11 @@ export class Follower {
     this.#look();
   }
 
+  // What the reader looks at is about to change: stay there, even near the bottom.
+  hold() {
+    this.#keep(false);
+  }
+
   #look() {
     const following = this.#isAtBottom();
     if (following !== this.#following) this.#keep(following);

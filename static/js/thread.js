@@ -5,11 +5,11 @@ import { showFiles } from "./files.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Markdown, makePart } from "./markdown.js";
 import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
+import { reconcile } from "./reconcile.js";
+import { identify, makeNotice, makeTurn } from "./turn.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
-// As in chat/turns.py: where the template has the id of a reply in an address.
-const NO_ID = "00000000-0000-0000-0000-000000000000";
 
 export class Thread {
   #root;
@@ -35,16 +35,27 @@ export class Thread {
     return turns.map(({ dataset }) => [dataset.id, Number(dataset.lastSeq)]);
   }
 
+  // Not the end of the branch that goes on.
+  get isPartial() {
+    return this.#root.matches("[data-partial]");
+  }
+
+  // The last message that the server has.
+  get lastId() {
+    return [...this.#root.querySelectorAll("[data-message]:not([data-id=''])")].at(-1)?.dataset.id;
+  }
+
   has(id) {
     return Boolean(this.#find(id));
   }
 
   // `files`: {kind, name, url, width, height} each.
   addQuestion({ id = "", clientId = "", text, files = [], state = "ended" }) {
-    const turn = this.#make("user", { id, clientId, state });
+    const turn = makeTurn(this.#templates.user, { id, clientId, state });
     turn.querySelector("[data-text]").textContent = text;
     showFiles(turn.querySelector("[data-message-files]"), files, this.#templates);
-    this.#root.append(turn);
+    // What the server has comes before what it has not.
+    this.#root.insertBefore(turn, id ? this.#root.querySelector("[data-message][data-id='']") : null);
     this.#painted();
   }
 
@@ -53,7 +64,7 @@ export class Thread {
     const sent = this.#findByClient(clientId);
     if (!sent || sent.dataset.id) return;
     if (this.has(id)) sent.remove();
-    else Object.assign(sent.dataset, { id, state: "ended" });
+    else identify(sent, { id, state: "ended" });
   }
 
   removeQuestion(clientId) {
@@ -64,10 +75,8 @@ export class Thread {
   // `continues`: it goes on where the reply before it stopped; `waiting`: what to say before its first word.
   addReply(id, { questionId, continues, waiting }) {
     if (this.has(id)) return;
-    const turn = this.#make("assistant", { id, replyId: id, state: "running" });
+    const turn = makeTurn(this.#templates.assistant, { id, replyId: id, state: "running" });
     turn.classList.toggle("turn-continues", continues);
-    const link = turn.querySelector("[data-attempts-link]");
-    link.href = link.getAttribute("href").replace(NO_ID, id);
     setWait(turn, waiting);
     const question = questionId && this.#find(questionId);
     if (question) question.after(turn);
@@ -75,17 +84,20 @@ export class Thread {
     this.#painted();
   }
 
-  // Takes messages that another rendering of this page has and this one has not, each at its place.
-  adopt(messages) {
-    let previous = null;
-    for (const message of messages) {
-      const own = this.#find(message.dataset.id) ?? this.#findByClient(message.dataset.clientId);
-      if (!own && previous) previous.after(message);
-      else if (!own) this.#root.prepend(message);
-      previous = own ?? message;
-    }
+  // Shows what another rendering of this page shows; returns the messages that are gone.
+  show(messages) {
+    const gone = reconcile(this.#root, messages);
     this.#markdown.adopt(this.#root);
     this.#painted();
+    return gone;
+  }
+
+  // Takes away a message of that role and what follows it.
+  cutFrom(id, role) {
+    const turn = this.#find(id);
+    if (turn?.dataset.role !== role) return;
+    while (turn.nextElementSibling) turn.nextElementSibling.remove();
+    turn.remove();
   }
 
   wait(id, position) {
@@ -119,7 +131,7 @@ export class Thread {
   addNotice(id, notice) {
     this.#change(id, (turn) => {
       this.#markdown.end(lastPart(turn));
-      turn.querySelector("[data-parts]").append(this.#makeNotice(notice), makePart());
+      turn.querySelector("[data-parts]").append(makeNotice(this.#templates.notice, notice), makePart());
     });
   }
 
@@ -135,21 +147,6 @@ export class Thread {
       this.#markdown.end(lastPart(turn));
       ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map((part) => this.#markdown.words(part)).join(" "));
     });
-  }
-
-  #make(role, data) {
-    const turn = this.#templates[role].content.cloneNode(true).querySelector("[data-message]");
-    Object.assign(turn.dataset, data);
-    return turn;
-  }
-
-  #makeNotice({ kind, reason, newModel }) {
-    const notice = this.#templates.notice.content.cloneNode(true).querySelector("[data-notice]");
-    notice.dataset.kind = kind;
-    notice.querySelector("[data-notice-text]").textContent = reason;
-    if (kind === "ask") notice.querySelector("[data-new-model]").textContent = newModel;
-    else notice.querySelector("[data-continue]").remove();
-    return notice;
   }
 
   #find(id) {

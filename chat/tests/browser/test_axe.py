@@ -18,6 +18,7 @@ PAGES = [
     "chat:conversation",
     "chat:attempts",
     "chat:export",
+    "chat:delete_message",
     "chat:import",
     "chat:account",
     "chat:sign-in",
@@ -39,6 +40,8 @@ WITHOUT_PARAMETERS = {
 NOT_PAGES = {
     "chat:failover",
     "chat:sums",
+    "chat:branch",
+    "chat:source",
     "chat:export-md",
     "chat:export-txt",
     "chat:export-json",
@@ -65,6 +68,7 @@ async def test_axe_finds_nothing(page):
     await assert_clean(page)
     await page.locator("[data-answered] summary").first.click()
     await assert_clean(page)
+    delete = await page.locator("[data-delete]").first.get_attribute("href")
     await page.goto(await page.locator("[data-attempts-link]").last.get_attribute("href"))
     await assert_clean(page)
     for path in (
@@ -74,6 +78,7 @@ async def test_axe_finds_nothing(page):
         "/account/sign-in",
         "/account/sign-up",
         "/help/connection",
+        delete,
     ):
         await page.goto(path)
         await assert_clean(page)
