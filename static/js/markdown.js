@@ -75,14 +75,7 @@ export class Markdown {
 
   // Renders the answers in `root` that the server has put there as text: the latest at once, the others bit by bit.
   adopt(root) {
-    const until = performance.now() + SLICE_MS;
-    const unread = [...root.querySelectorAll(UNREAD)];
-    while (unread.length && performance.now() < until) render(unread.pop());
-    if (!unread.length) return;
-    setTimeout(() => {
-      this.adopt(root);
-      this.#painted();
-    }, SLICE_MS);
+    render([...root.querySelectorAll(UNREAD)]);
   }
 }
 
@@ -91,7 +84,15 @@ function partOf(element) {
   return parts.get(element);
 }
 
-function render(element) {
+function render(elements) {
+  const until = performance.now() + SLICE_MS;
+  while (elements.length && performance.now() < until) renderOne(elements.pop());
+  if (elements.length) setTimeout(() => render(elements), SLICE_MS);
+}
+
+function renderOne(element) {
+  // It may have gone, or been read, since.
+  if (!element.isConnected || parts.has(element)) return;
   const text = element.textContent;
   element.textContent = "";
   const part = partOf(element);

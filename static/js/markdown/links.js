@@ -32,7 +32,7 @@ export function makeImage({ href, text, title }) {
   const chip = element("span", { class: "image-chip" }, gettext("Image not loaded"));
   const words = [text, title].filter(Boolean).join(" – ");
   if (!url) return element("span", { class: "image" }, chip, ` ${words} `, element("span", { class: "host" }, href));
-  return element("span", { class: "image" }, chip, " ", makeAnchor(url, words, makeHost(url)));
+  return element("span", { class: "image" }, chip, " ", makeAnchor(url, element("span", {}, words), makeHost(url)));
 }
 
 function makeAnchor(url, ...children) {
