@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error, connection
 
@@ -20,6 +20,7 @@ POSTGRES_THREADS = 8
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_END = object()
 _threads = 1 if connection.vendor == "sqlite" else POSTGRES_THREADS
 _pool = ThreadPoolExecutor(max_workers=_threads, thread_name_prefix="database")
 # Where all threads meet before they close, so that none takes the call that is meant for another.
@@ -64,5 +65,31 @@ async def aside(function: Callable[[], None]) -> None:
 def _call_and_close(function: Callable[[], None]) -> None:
     try:
         function()
+    finally:
+        connection.close()
+
+
+async def stepwise(make: Callable[[], Iterator[R]]) -> AsyncGenerator[R, None]:
+    """Yield what the iterator yields, which may block on the database: on a thread and a connection of its own.
+
+    A long download takes nothing from those who chat, and nothing is made before the one before it is taken.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stepwise")
+    loop = asyncio.get_running_loop()
+    iterator = iter(make())
+    try:
+        while (step := await loop.run_in_executor(pool, next, iterator, _END)) is not _END:
+            yield step  # type: ignore[misc]
+    finally:
+        # Also where the reader has gone away: the thread ends by itself, nobody waits for it.
+        pool.submit(_end, iterator)
+        pool.shutdown(wait=False)
+
+
+def _end(iterator: Iterator[Any]) -> None:
+    """Close a generator and the connection of its thread, which is looked up here for that reason."""
+    try:
+        if isinstance(iterator, Generator):
+            iterator.close()
     finally:
         connection.close()

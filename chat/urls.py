@@ -33,6 +33,7 @@ urlpatterns = [
     path("shares", shares.shares, name="shares"),
     path("shares/<uuid:share_id>/revoke", shares.revoke_share, name="revoke-share"),
     path("s/<str:key>", shares.shared, name="shared"),
+    path("account/export", exports.everything, name="everything"),
     path("import", imports.import_page, name="import"),
     path("c/<uuid:conversation_id>/branch", messages.switch_branch, name="branch"),
     path("messages/<uuid:message_id>/text", messages.source, name="source"),

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from providers import charts, routing, spending
+from providers.cells import Echo, guard
 from providers.models import Model
 from providers.spending import CHECK_USER, GROUPS, Group, Span, Sums
 
@@ -28,8 +29,6 @@ ROWS = 50
 LONGEST_DAYS = 3 * 366
 # Near the ends of the calendar, time zones overflow.
 EARLIEST, LATEST = date(2020, 1, 1), date(2100, 12, 31)
-# What a spreadsheet would take for a formula: https://owasp.org/www-community/attacks/CSV_Injection
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 may_see_money = permission_required("providers.view_attempt", raise_exception=True)
 may_see_providers = permission_required("providers.view_provider", raise_exception=True)
@@ -165,15 +164,10 @@ def explain(request: HttpRequest) -> HttpResponse:
 
 def write_csv(by: str, groups: Iterable[Group]) -> Iterator[str]:
     """Yield the lines of a CSV file; an unknown cost is empty, never 0."""
-    writer = csv.writer(_Echo())
+    writer = csv.writer(Echo())
     yield writer.writerow([by, *CSV_COLUMNS])
     for group in groups:
         yield writer.writerow([guard(group.name), *_cells(group.sums)])
-
-
-def guard(cell: str) -> str:
-    """Return a text of ours that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 CSV_COLUMNS = [
@@ -185,13 +179,6 @@ CSV_COLUMNS = [
     "input_tokens",
     "output_tokens",
 ]
-
-
-class _Echo:
-    """A file for csv.writer that hands each line back instead of keeping it."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def _cells(sums: Sums) -> list[str]:

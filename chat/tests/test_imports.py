@@ -257,6 +257,18 @@ def test_the_page_says_what_became_of_each(alice, as_alice):
     assert "2 conversations imported" in as_alice.post(url, {"file": file, "copies": "1"}).text
 
 
+def test_a_guest_can_begin_with_what_they_said_elsewhere(settings):
+    guest, url = Client(), reverse("chat:import")
+    guest.get("/")
+    file = SimpleUploadedFile("a.json", (FILES / "chatgpt.json").read_bytes())
+    assert "1 conversation imported" in guest.post(url, {"file": file}).text
+    assert Conversation.objects.get().owner.username.startswith("guest-")
+    settings.LOCAL_MODE = False
+    file.seek(0)
+    assert Client().post(url, {"file": file}, secure=True).status_code != 200
+    assert Conversation.objects.count() == 1
+
+
 def test_the_page_refuses_without_a_file_and_over_the_limit(alice, as_alice, settings):
     url = reverse("chat:import")
     response = as_alice.post(url)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from chat.database import stepwise
+from chat.exports.archive import write_archive
 from chat.exports.document import in_base64, left_out
 from chat.exports.files import as_download, name_file
 from chat.exports.rows import Rows, fetch
@@ -95,3 +100,12 @@ def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> 
     # A lone surrogate cannot be sent; none is stored, but a file must not fail for one.
     response = HttpResponse(text.encode(errors="replace"), content_type=f"{chosen.media_type}; charset=utf-8")
     return as_download(response, name_file(title_of(found), extension))
+
+
+@require_safe
+@never_cache
+def everything(request: HttpRequest) -> HttpResponseBase:
+    """Send all that the visitor has here as one archive, while it is being made."""
+    make = partial(write_archive, get_user_or_404(request), get_language())
+    response = StreamingHttpResponse(stepwise(make), content_type="application/zip")
+    return as_download(response, f"sasha-studio-{timezone.localdate()}.zip")

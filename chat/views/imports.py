@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from chat.identity import find_user, get_user_or_404
+from chat.identity import find_visitor
 from chat.imports.run import Report, import_file
 from chat.imports.upload import describe_too_large
 
@@ -24,13 +24,16 @@ def import_page(request: HttpRequest) -> HttpResponse:
     """Ask for a file, and say what became of each conversation in it."""
     if request.method != "POST":
         return _render(request)
-    owner = get_user_or_404(request)
+    visitor = find_visitor(request)
+    if visitor is None:
+        raise Http404
     file = request.FILES.get("file")
     if not isinstance(file, UploadedFile):
         return _render(request, problem=_("Choose a file first."), status=400)
     if (file.size or 0) > settings.CHAT_IMPORT_BYTES:
         return _render(request, problem=describe_too_large(), status=413)
-    report = import_file(owner, file, copies=request.POST.get("copies") == "1")
+    # A guest may begin with what they said elsewhere.
+    report = import_file(visitor.make_user(), file, copies=request.POST.get("copies") == "1")
     unread = not (report.imported or report.skipped or report.failed)
     return _render(request, report, problem=report.problem, status=400 if unread else 200)
 
@@ -40,7 +43,6 @@ def _render(
 ) -> HttpResponse:
     report = report or Report()
     context = {
-        "user_is_known": find_user(request) is not None,
         "problem": problem,
         "imported": report.imported[:SHOWN],
         "skipped": report.skipped[:SHOWN],
