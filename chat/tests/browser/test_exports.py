@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 from playwright.async_api import expect
@@ -20,11 +21,13 @@ async def test_a_conversation_is_downloaded_and_imported_again(page, tmp_path):
     await say(page, "Hello", SHORT)
     await until_ended(page)
     conversation = page.url
-    await page.goto(f"{conversation}export")
+    await page.click("[data-bar-menu] [data-menu-button]")
+    await page.click("[data-bar-menu] [data-export-link]")
     async with page.expect_download() as downloading:
         await page.click("[data-export=md] button")
     download = await downloading.value
-    assert download.suggested_filename == "Hello.md"
+    title = (await Conversation.objects.aget()).title
+    assert download.suggested_filename == f"{title}.md"
     await download.save_as(tmp_path / "Hello.md")
     assert whole(SHORT).strip() in (tmp_path / "Hello.md").read_text()
 
@@ -82,6 +85,19 @@ async def test_a_shared_conversation_can_be_read_without_scripts(page, browser):
     await reader.goto(await page.input_value("[data-share-url]"))
     await expect(reader.locator("[data-role=assistant] [data-text]")).to_have_text(whole(SHORT))
     await plain.close()
+
+
+async def test_everything_is_downloaded_from_the_account_page(page, tmp_path):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.goto("/account/")
+    async with page.expect_download() as downloading:
+        await page.click("[data-everything]")
+    await (await downloading.value).save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert archive.testzip() is None
+        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".md")]
+    assert [whole(SHORT).strip() in text for text in texts] == [True]
 
 
 async def test_a_stranger_file_is_refused_in_a_sentence(page, tmp_path):
