@@ -57,12 +57,13 @@ class _Row(NamedTuple):
 
 def admit(visitor: Visitor) -> User | None:
     """Return the visitor's row as it is now, None for a guest who has not said anything yet. Raises Dismissed."""
-    users = User.objects.select_related("account")
+    users = User.objects.select_related("account") if visitor.session_key else User.objects.all()
     known = {"pk": visitor.user_id} if visitor.user_id else {"username": visitor.username}
     user = users.filter(**known).first()
     if user is None and not visitor.user_id:
         return None
-    row = _Row(user.pk, user.username, user.is_active, user.password, epoch_of(user)) if user else None
+    epoch = epoch_of(user) if user and visitor.session_key else 0
+    row = _Row(user.pk, user.username, user.is_active, user.password, epoch) if user else None
     dismissal = _judge(visitor, row, _living_sessions([visitor]), _living_tokens([visitor]))
     if dismissal:
         raise Dismissed(dismissal)

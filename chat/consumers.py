@@ -223,10 +223,9 @@ class ChatConsumer(AsyncConsumer):
         await self.channel_layer.group_send(self.group, groups.changed("cancelled"))
 
     async def on_hello(self, frame: protocol.Hello) -> None:
-        last, unfinished = await self._ask(_find_unfinished, self.session)
+        last, unfinished, known = await self._ask(_find_for_hello, self.session, frame.after)
         running = unfinished[0] if unfinished else None
         await self._send(protocol.HelloAnswer(self.session, running, unfinished, last))
-        known = await self._ask(_find_known, frame.after)
         for reply_id in [*unfinished, *(known - set(unfinished))]:
             self._follow(reply_id, frame.after.get(reply_id, 0))
 
@@ -326,17 +325,16 @@ def _cancel(user: User | None, session: str, reply_id: UUID) -> None:
         raise BadFrame("not_waiting", _("This answer no longer waits for its turn. Stop it instead."))
 
 
-def _find_known(user: User | None, reply_ids: Iterable[UUID]) -> set[UUID]:
-    return set(_own_replies(user).filter(pk__in=list(reply_ids)).values_list("pk", flat=True)) if reply_ids else set()
-
-
-def _find_unfinished(user: User | None, session: str) -> tuple[UUID | None, list[UUID]]:
-    """Return the last message of the conversation and its unfinished replies, the oldest first."""
+def _find_for_hello(
+    user: User | None, session: str, asked: Iterable[UUID]
+) -> tuple[UUID | None, list[UUID], set[UUID]]:
+    """Return the conversation's last message, its unfinished replies, the oldest first, and which asked for are own."""
+    known = set(_own_replies(user).filter(pk__in=list(asked)).values_list("pk", flat=True)) if asked else set()
     conversation = find_conversation(user, session)
     if conversation is None:
-        return None, []
+        return None, [], known
     unfinished = conversation.messages.exclude(state=State.ENDED).order_by("created_at")
-    return conversation.current_leaf_id, list(unfinished.values_list("pk", flat=True))
+    return conversation.current_leaf_id, list(unfinished.values_list("pk", flat=True)), known
 
 
 def _find_posted(user: User | None, reply_id: str) -> Message | None:

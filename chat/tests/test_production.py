@@ -24,6 +24,11 @@ PUBLIC = {
     "/account/sign-up",
     "/account/sign-out",
     "/account/language",
+    # How the page finds out, and tells, what is wrong with its connection.
+    "/api/connection",
+    "/api/connection/events",
+    "/help/connection",
+    "/manifest.webmanifest",
     "/s/1",
     "/words.js",
     "/admin/login/",
@@ -57,13 +62,13 @@ def test_a_stranger_is_sent_to_the_sign_in_from_everywhere_but_the_doors(client,
     for method in ("get", "post"):
         response = getattr(client, method)(address)
         sent_away = response.status_code == 302 and "/account/sign-in" in response["Location"]
-        if address.startswith("/api/") or address == "/attachments":
+        if address in PUBLIC - {"/account/sign-out"}:
+            assert not sent_away
+        elif address.startswith("/api/") or address == "/attachments":
             # A script wants a status, not a page.
             assert response.status_code in (401, 405)
         elif address not in PUBLIC:
             assert sent_away or "/admin/login/" in response.get("Location", ""), (method, response.status_code)
-        elif address != "/account/sign-out":
-            assert not sent_away
     assert GUEST_COOKIE not in client.cookies
 
 

@@ -109,6 +109,10 @@ async def test_signing_out_everywhere_closes_every_socket(site, alice, data, cod
     if code == 4410:
         async with open_socket(here) as own:
             await expect_open(own)
+    # The row of the session is still there, and counts no longer.
+    cookie = f"sessionid={there.cookies['sessionid'].value}"
+    async with Socket("s", {"Origin": ORIGIN, "Cookie": cookie}) as again:
+        await expect_closed(again, 4401, "Sign in")
 
 
 def switch_off(user: User) -> None:
