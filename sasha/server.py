@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 # Seconds that a socket may leave 64 KiB unread before it is cut.
 STALL_SECONDS = 20.0
+READER_LOOK_SECONDS = 0.02
 # Frames of one socket that wait for the application before no more are read from it.
 INBOUND_FRAMES = 16
 INBOUND_LOOK_SECONDS = 0.02
@@ -202,7 +203,19 @@ class Server(daphne.server.Server):
                 await asyncio.wait_for(protocol.writable.wait(), STALL_SECONDS)
             except TimeoutError:
                 protocol.dropConnection(abort=True)
+        if message["type"] == "http.response.body" and message.get("more_body"):
+            await self._wait_for_reader(protocol)
         await super().handle_reply(protocol, message)
+
+    async def _wait_for_reader(self, request: Any) -> None:
+        """Hold up a streamed response, such as an archive, while what was sent of it waits in memory."""
+        until = asyncio.get_running_loop().time() + STALL_SECONDS
+        # Twisted's own flag, moved by its transport; the channel is gone once the connection is.
+        while (channel := getattr(request, "channel", None)) and channel._waitingForTransport:
+            if asyncio.get_running_loop().time() > until:
+                channel.forceAbortClient()
+                return
+            await asyncio.sleep(READER_LOOK_SECONDS)
 
     def kill_all_applications(self) -> defer.Deferred[None]:
         """Drain before the reactor stops; Daphne alone would cut every connection and abandon the children."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ import pytest
 import pytest_asyncio
 import websockets
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core import signing
 from django.db import connection
 
 from chat.database import db
-from chat.models import Message, Replica
+from chat.identity import GUEST_COOKIE, SALT
+from chat.models import Conversation, Message, Replica
 from providers.simulator import Simulator
 from sasha.testing import eventually, make_provider, server_environment, server_process, text_of
 
@@ -162,6 +166,32 @@ async def test_a_client_that_never_reads_costs_no_memory(serve):
         assert text_of(await b.say("hello", model="sim:sim-echo-gap0")) == "hello"
     writer.transport.abort()
     assert memory().rss - before < 20 * 1024 * 1024
+
+
+async def test_a_download_that_nobody_reads_costs_no_memory(serve):
+    server = serve()
+    guest = await User.objects.acreate(username="guest-alice")
+    for number in range(40):
+        talk = await Conversation.objects.acreate(owner=guest, name=str(number))
+        # Random, so that no packing makes it small.
+        await Message.objects.acreate(conversation=talk, role="user", text=secrets.token_hex(500_000))
+    process = psutil.Process(server.process.pid)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+    cookie = f"{GUEST_COOKIE}={signing.dumps('alice', salt=SALT)}"
+    before = process.memory_info().rss
+    writer.write(f"GET /account/export HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    spent: list[float] = []
+
+    def rests() -> bool:
+        spent.append(sum(process.cpu_times()[:2]))
+        # Of half a second, a tenth at most: there is always some housekeeping.
+        return len(spent) > 50 and spent[-1] - spent[-50] < 0.05
+
+    await eventually(rests)
+    # Of 40 MB.
+    assert process.memory_info().rss - before < 20 * 1024 * 1024
+    writer.transport.abort()
 
 
 async def test_a_client_that_floods_costs_no_memory(serve):
