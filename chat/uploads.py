@@ -37,8 +37,7 @@ FIRST_TAG = re.compile(r"<([a-z][\w:-]*)", re.IGNORECASE)
 NOT_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 # Decoded pixels are what takes memory: one picture at a time, whoever sends it.
 _decoding = threading.Lock()
-# Far below the point at which Pillow itself refuses, which is twice this; up to there it only warns.
-Image.MAX_IMAGE_PIXELS = settings.CHAT_IMAGE_PIXELS
+# What Pillow would only warn of, at 89 million pixels, whatever the setting says.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
@@ -96,6 +95,8 @@ def _open_image(name: str, content: bytes) -> Image.Image | None:
         raise _too_many_pixels(name) from None
     except Exception:
         raise _damaged(name) from None
+    # A JPEG can be decoded at a fraction of its size, for a fraction of the memory.
+    image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
     if image.width * image.height > settings.CHAT_IMAGE_PIXELS:
         raise _too_many_pixels(name)
     return image
@@ -109,14 +110,15 @@ def _read_image(name: str, image: Image.Image) -> Upload:
     except Exception as error:
         logger.info("an image could not be read: %s", type(error).__name__)
         raise _damaged(name) from None
+    finally:
+        # Else its pixels would wait for the garbage collector.
+        image.close()
     size = Image.open(io.BytesIO(data)).size
     return Upload(AttachmentKind.IMAGE, name, media_type, data, *size)
 
 
 def _load(image: Image.Image) -> Image.Image:
     """Return the first frame upright, in RGB or, where something shines through, RGBA, and no larger than needed."""
-    # A JPEG can be decoded at a fraction of its size, for a fraction of the memory.
-    image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
     image.load()
     if image.mode.startswith("I"):
         # 16 bits a pixel: what is brighter than the lowest 8 would be cut off, not scaled.

@@ -307,12 +307,13 @@ CHAT_SHUTDOWN_GRACE = env.int("CHAT_SHUTDOWN_GRACE", 10)
 # A reply that nobody waits for any longer than this without a place ends not_started.
 CHAT_QUEUE_SECONDS = env_positive("CHAT_QUEUE_SECONDS", 300)
 # What may be attached: bytes of a file as it comes, of a text, and of all that a user keeps here; files of one message;
-# pixels of an image, which decoded takes four bytes for each.
+# pixels of an image as it is decoded, one at a time: up to 16 bytes each (a WebP), usually 4. A JPEG of 48 million is
+# decoded as one of 12.
 CHAT_FILE_BYTES = env_positive("CHAT_FILE_BYTES", 10_000_000)
 CHAT_TEXT_FILE_BYTES = env_positive("CHAT_TEXT_FILE_BYTES", 262_144)
 CHAT_FILE_BYTES_PER_USER = env_positive("CHAT_FILE_BYTES_PER_USER", 200_000_000)
 CHAT_FILES_PER_MESSAGE = env_positive("CHAT_FILES_PER_MESSAGE", 8)
-CHAT_IMAGE_PIXELS = env_positive("CHAT_IMAGE_PIXELS", 50_000_000)
+CHAT_IMAGE_PIXELS = env_positive("CHAT_IMAGE_PIXELS", 20_000_000)
 # One file and the form round it never touch a disk on their way.
 FILE_UPLOAD_MAX_MEMORY_SIZE = CHAT_FILE_BYTES + 65_536
 # Whether conversations can be shared by a link under which anybody can read them.

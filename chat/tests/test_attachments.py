@@ -26,7 +26,7 @@ from chat.tests.test_strangers import session_cookie
 from chat.tests.test_uploads import halves, saved
 from chat.uploads import Upload
 from providers.models import Attempt, Model
-from sasha.testing import Socket, text_of
+from sasha.testing import Socket, make_provider, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,6 +197,21 @@ async def test_images_reach_the_model_byte_for_byte_with_every_later_message(min
     assert (reply["content"], last["content"]) == ("Look", "And now?")
     attempt = await Attempt.objects.order_by("started_at").alast()
     assert attempt.prompt_characters == len("LookLookAnd now?") + 2 * IMAGE_CHARACTERS
+
+
+async def test_who_takes_over_in_the_middle_sees_the_images_too(mine, alice, simulator, provider):
+    await see("sim-n6-cut-at3")
+    await db(make_provider, provider.api_base, "sim-n12", slug="next", priority=900)
+    await see("sim-n12")
+    row = await db(keep, alice)
+    digest = sha256(row.data).hexdigest()
+    async with mine() as socket:
+        frames = await socket.say("Look", model="sim:sim-n6-cut-at3", attachments=[str(row.pk)])
+        assert frames[-1]["metadata"]["attempts"] == 2
+        await socket.say_frame("regenerate", messageId=frames[-1]["replyId"], model="next:sim-n12")
+    assert [line["images"] for line in simulator.served["served"]] == [(digest,)] * 3
+    # Of the one that continues: the question with its image, the beginning of the answer, and what to do.
+    assert simulator.served["served"][1]["roles"] == ("user", "assistant", "user")
 
 
 async def test_the_text_of_a_file_is_quoted_to_the_model_and_not_in_the_message(mine, alice, simulator):

@@ -153,6 +153,12 @@ def png(width: int, height: int, scanlines: bytes = b"") -> bytes:
     )
 
 
+def test_the_limit_is_what_must_be_decoded(settings):
+    photo = saved(halves(size=(8000, 6000)), "JPEG")
+    assert kept(photo)[1].size == (2048, 1536)
+    assert "has too many pixels; up to 20 million" in refusal(saved(Image.new("L", (5000, 4001)), "PNG"))
+
+
 @pytest.mark.parametrize("side", [8_000, 12_000, 60_000, 2**31 - 1])
 def test_a_decompression_bomb_is_never_decoded(side):
     with pytest.raises(BadUpload, match=r"bomb\.png (has too many pixels|cannot be read)"):

@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from chat.models import Attachment, Message
 from chat.tests.browser.pages import BROWSER, ECHO, say, stored, until_ended
+from chat.tests.browser.test_axe import assert_clean
 from providers.models import Model
 
 pytestmark = BROWSER
@@ -57,6 +58,7 @@ async def test_files_are_sent_with_their_message_and_shown_with_it_everywhere(pa
     await expect(second.locator("[data-message-files] img").nth(1)).to_have_attribute("alt", "dog.png")
     question = await Message.objects.aget(pk=(await stored(page, 0)).parent_id)
     assert question.text == "Look"
+    await assert_clean(page)
 
 
 async def test_files_survive_a_reload_and_are_removed_by_keyboard(page):
@@ -87,6 +89,7 @@ async def test_what_cannot_be_taken_says_so_beside_the_file_and_loses_nothing(pa
     await attach(page, {"name": "b.bin", "mimeType": "application/octet-stream", "buffer": b"\0"})
     await expect(page.locator("[data-file-error]")).to_have_text("b.bin is neither a text nor a picture.")
     await expect(page.locator("[data-file-again]")).to_be_hidden()
+    await assert_clean(page)
     await page.press("[data-composer]", "Enter")
     await expect(page.locator("[data-message]")).to_have_count(0)
     assert await page.input_value("[data-composer]") == "Look"
