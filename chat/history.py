@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,18 +19,25 @@ from providers.endings import Ending
 # https://ai.google.dev/gemini-api/docs/tokens). What was really counted comes with the answer.
 IMAGE_CHARACTERS = 4000
 
+# The role of what is said before everything else; nobody's message has it.
+SYSTEM = "system"
+
 
 @dataclass(frozen=True)
 class Branch:
-    """What is sent: the turns before, and the prompt with its images.
+    """What is sent: the system prompt, the turns before, and the prompt with its images.
 
-    `unfinished`: the answer that the prompt asks to continue.
+    `unfinished`: the answer that the prompt asks to continue. `starts`: at which message of the conversation's branch
+    each turn begins, and the prompt behind them; `left_out`: how many messages of it are not sent for lack of room.
     """
 
     turns: tuple[Turn, ...]
     prompt: str
     unfinished: str = ""
     images: tuple[str, ...] = ()
+    system: str = ""
+    starts: tuple[int, ...] = ()
+    left_out: int = 0
 
     def continued(self, text: str, prompt: str) -> Branch:
         """Return what asks a model to go on behind `text`, the beginning of an answer to this branch.
@@ -40,17 +47,40 @@ class Branch:
         asked = Turn(Role.USER.value, self.prompt, self.images)
         before = self.turns[:-1] if self.unfinished else (*self.turns, asked)
         whole = self.unfinished + text
-        return Branch((*before, Turn(Role.ASSISTANT.value, whole)), prompt, whole)
+        starts = self.starts if self.unfinished else (*self.starts, *self.starts[-1:], *self.starts[-1:])
+        turns = (*before, Turn(Role.ASSISTANT.value, whole))
+        return replace(self, turns=turns, prompt=prompt, unfinished=whole, images=(), starts=starts)
+
+    def since(self, first: int) -> Branch:
+        """Return the branch without the turns before number `first`."""
+        starts = self.starts[first:]
+        return replace(self, turns=self.turns[first:], starts=starts, left_out=starts[0])
+
+    @property
+    def history(self) -> tuple[Turn, ...]:
+        """What is sent before the prompt."""
+        return (Turn(SYSTEM, self.system), *self.turns) if self.system else self.turns
+
+    @property
+    def everything(self) -> list[Turn]:
+        """All that is sent, the prompt included."""
+        return [*self.history, Turn(Role.USER.value, self.prompt, self.images)]
 
     @property
     def texts(self) -> list[str]:
         """All text that is sent."""
-        return [*(turn.text for turn in self.turns), self.prompt]
+        return [turn.text for turn in self.everything]
 
     @property
     def all_images(self) -> list[str]:
         """The ids of all images that are sent."""
-        return [*(image for turn in self.turns for image in turn.images), *self.images]
+        return [image for turn in self.everything for image in turn.images]
+
+    @property
+    def least_characters(self) -> int:
+        """How much is sent to a model with room for nothing but the question."""
+        images = len(self.images) * IMAGE_CHARACTERS
+        return sum(map(len, (self.system, self.prompt, self.unfinished))) + images
 
     @property
     def characters(self) -> int:
@@ -117,7 +147,9 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
     refused = refused & set(questions[:-1])
     said = [line for line in path if not (line.is_silent or line.id in refused)]
     sent = choose_images(line.files for line in said)
+    places = {line.id: place for place, line in enumerate(path)}
     turns: list[Turn] = []
+    starts: list[int] = []
     for line in said:
         text = with_quotes(line.text, line.files, sent) if line.files else line.text
         images = tuple(file.id for file in line.files if file.id in sent)
@@ -127,10 +159,12 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
             turns[-1] = Turn(line.role, f"{before.text}{seam}{text}", before.images + images)
         else:
             turns.append(Turn(line.role, text, images))
+            starts.append(places[line.id])
     if turns[-1].role == Role.ASSISTANT:
         # Only a continued answer comes right after another, and only where that has said something.
-        return Branch(tuple(turns), site_settings().continue_prompt, turns[-1].text)
-    return Branch(tuple(turns[:-1]), turns[-1].text, images=turns[-1].images)
+        starts.append(len(path))
+        return Branch(tuple(turns), site_settings().continue_prompt, turns[-1].text, starts=tuple(starts))
+    return Branch(tuple(turns[:-1]), turns[-1].text, images=turns[-1].images, starts=tuple(starts))
 
 
 def site_settings() -> SiteSettings:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from chat.history import Branch, Line, branch_before, lines_of, site_settings
-from chat.models import Conversation, Message, State
-from providers.ledger import Account
+from chat.models import Account, Conversation, Message, State
+from providers import ledger
 from providers.routing import Route, route
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an answer is to be given; None: as the site is set up."""
+
+    system_prompt: str
+    temperature: float | None
+    max_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Plan:
 
     branch: Branch
     route: Route
-    account: Account
+    account: ledger.Account
     requested_model: str
     temperature: float | None = None
     max_tokens: int | None = None
@@ -40,7 +49,8 @@ class Plan:
 
 def plan_for(reply: Message, lines: Iterable[Line], username: str) -> Plan:
     """Return the plan of a reply that is about to begin: its branch, and the providers as they are now."""
-    branch = branch_before(reply, lines)
+    chosen = settings_of(reply)
+    branch = replace(branch_before(reply, lines), system=chosen.system_prompt)
     owner_id = reply.conversation.owner_id
     return Plan(
         branch=branch,
@@ -49,14 +59,25 @@ def plan_for(reply: Message, lines: Iterable[Line], username: str) -> Plan:
             only=reply.only_model,
             user_id=owner_id,
             prompt_characters=branch.characters,
-            max_tokens=reply.parameters.get("max_tokens"),
+            least_characters=branch.least_characters,
+            max_tokens=chosen.max_tokens,
             needs_vision=bool(branch.all_images),
         ),
-        account=Account(reply.id, reply.conversation_id, owner_id, username),
+        account=ledger.Account(reply.id, reply.conversation_id, owner_id, username),
         requested_model=reply.requested_model,
-        temperature=reply.parameters.get("temperature"),
-        max_tokens=reply.parameters.get("max_tokens"),
+        temperature=chosen.temperature,
+        max_tokens=chosen.max_tokens,
     )
+
+
+def settings_of(reply: Message) -> Settings:
+    """Return what holds for a reply: as its message says, else its conversation, else its owner's account."""
+    conversation = reply.conversation
+    # Fetched with the owner; who has chosen nothing has none.
+    account: Account | None = getattr(conversation.owner, "account", None)
+    parameters = {**(account.parameters if account else {}), **conversation.parameters, **reply.parameters}
+    prompt = conversation.system_prompt or (account.system_prompt if account else "")
+    return Settings(prompt, parameters.get("temperature"), parameters.get("max_tokens"))
 
 
 def find_policy(conversation_id: uuid.UUID) -> str:
@@ -76,7 +97,7 @@ def claim(reply_id: uuid.UUID, epoch: int) -> Plan | None:
 
     Raises Message.DoesNotExist where the reply is no longer ours, or gone.
     """
-    mine = Message.objects.select_for_update(of=("self",)).select_related("conversation__owner")
+    mine = Message.objects.select_for_update(of=("self",)).select_related("conversation__owner__account")
     reply = mine.get(pk=reply_id, epoch=epoch, state=State.QUEUED)
     others = Message.objects.filter(conversation=reply.conversation_id).exclude(pk=reply_id)
     earlier = Q(state=State.QUEUED, created_at__lt=reply.created_at)

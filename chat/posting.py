@@ -64,6 +64,8 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     # Locked: what is posted to a conversation is posted one by one.
     locked = Conversation.objects.select_for_update(of=("self",)).filter(owner=owner, name=session)
     conversation = locked.first() or Conversation(pk=_id_for(session), owner=owner, name=session)
+    # With the account, whose defaults the plan needs.
+    conversation.owner = owner
     if conversation.deleted_at:
         raise BadFrame("not_found", _("This conversation has been deleted."))
     draft = Draft(

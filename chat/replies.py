@@ -25,6 +25,7 @@ from chat.models import Failover, Message, State
 from chat.plans import Plan, find_continue_prompt, find_policy
 from chat.signals import reply_ended
 from chat.streamlog import Event, ReplyTooLong, StreamLog
+from chat.trimming import fit, room_of
 from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
@@ -101,6 +102,8 @@ class Reply:
     # Which attempt the reader has been told of.
     introduced: int = 0
     max_tokens: int | None = None
+    # Messages that the latest one asked had no room for.
+    left_out: int = 0
     outcome: Outcome | None = None
     tried: list[Tried] = field(default_factory=list)
     # Since when only a place is missing; None while its turn has not come.
@@ -161,7 +164,7 @@ async def _ask(reply: Reply, log: StreamLog) -> Outcome:
         if reply.outcome:
             await patiently(close_attempt, reply)
             reply.attempt_id = reply.outcome = None
-        branch = await _branch(reply)
+        branch = await _branch(reply, candidate)
         if refusal := await _open(reply, log, candidate, branch):
             reply.tried.append(Tried(candidate, None, refusal))
             continue
@@ -233,12 +236,19 @@ def _why_nobody(reply: Reply) -> str:
     return "; ".join(list(reasons)[:MOST_REASONS]) or "no provider is set up"
 
 
-async def _branch(reply: Reply) -> Branch:
-    """Return what is sent to the next one: the plan's branch, or, behind text, what asks to continue it."""
+async def _branch(reply: Reply, candidate: Candidate) -> Branch:
+    """Return what is sent to the next one: the plan's branch, or, behind text, what asks to continue it.
+
+    Without what it has no room for, which its reader is told.
+    """
     assert reply.plan is not None
     if not reply.text:
-        return reply.plan.branch
-    return reply.plan.branch.continued("".join(reply.text), await patiently(find_continue_prompt))
+        branch = reply.plan.branch
+    else:
+        branch = reply.plan.branch.continued("".join(reply.text), await patiently(find_continue_prompt))
+    branch = fit(branch, room_of(candidate, reply.plan.max_tokens))
+    reply.left_out = branch.left_out
+    return branch
 
 
 async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Branch) -> str:
@@ -317,7 +327,7 @@ def _request(
         prompt=branch.prompt,
         clocks=candidate.clocks(last=last),
         key=candidate.key,
-        history=branch.turns,
+        history=branch.history,
         images=branch.images,
         files=files,
         temperature=plan.temperature,
@@ -440,6 +450,7 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         model=reply.author.candidate.model if reply.author else "",
         attempts=reply.attempts,
         skipped=reply.skipped(),
+        left_out=reply.left_out,
         ended_at=timezone.now(),
         duration_ms=reply.elapsed_ms(),
         first_token_ms=reply.first_token_ms,

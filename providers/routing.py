@@ -186,17 +186,21 @@ def route(
     only: bool = False,
     user_id: int | None = None,
     prompt_characters: int = 0,
+    least_characters: int | None = None,
     max_tokens: int | None = None,
     needs_vision: bool = False,
 ) -> Route:
     """Return who is asked: the preferred `provider:model` first, then by priority; `only`: nobody else.
+
+    `least_characters`: what cannot be left out of the prompt; without it, all of that.
 
     Where every provider that could be asked is paused, the one nearest to its recovery is.
     """
     rows = sorted(_rows(), key=lambda row: row.name_in_full != preferred)
     now = timezone.now()
     purse = _find_purse(user_id, rows, now)
-    asked = _Question(preferred, only, prompt_characters, max_tokens, needs_vision, purse, now)
+    least = prompt_characters if least_characters is None else least_characters
+    asked = _Question(preferred, only, prompt_characters, least, max_tokens, needs_vision, purse, now)
     candidates: list[Candidate] = []
     skipped: list[Skipped] = []
     paused: list[Row] = []
@@ -269,6 +273,7 @@ class _Question(NamedTuple):
     preferred: str
     only: bool
     prompt_characters: int
+    least_characters: int
     max_tokens: int | None
     needs_vision: bool
     purse: _Purse | None
@@ -330,7 +335,7 @@ def _find_unfit(row: Row, asked: _Question) -> str:
         return f"{row.provider_name} is paused by an admin"
     if asked.needs_vision and not row.vision:
         return TAKES_NO_IMAGES
-    tokens = asked.prompt_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
+    tokens = asked.least_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
     if row.context_window and tokens > row.context_window:
         return f"it takes {row.context_window} tokens, and this conversation has about {tokens:.0f}"
     return ""
