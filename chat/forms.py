@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
 from chat.accounts import is_reserved
-from chat.models import Account
+from chat.models import Account, Conversation
 
 NAME_LENGTH = 60
 
@@ -105,6 +105,24 @@ class DefaultsForm(forms.Form):
         """Return the parameters that were given, by the names of Conversation.parameters."""
         given = {name: self.cleaned_data[name] for name in ("temperature", "max_tokens")}
         return {name: value for name, value in given.items() if value is not None}
+
+
+class ConversationSettingsForm(DefaultsForm):
+    """What holds for one conversation; what is left empty is as in the account."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["temperature"].help_text = _("0 is sober, 2 is wild. Empty: as usual.")
+        self.fields["max_tokens"].help_text = _("A token is about four letters. Empty: as usual.")
+        for name, field in self.fields.items():
+            field.widget.attrs["autocomplete"] = "off"
+            if field.help_text:
+                field.widget.attrs["aria-describedby"] = f"{name}-help"
+
+    @classmethod
+    def of_conversation(cls, conversation: Conversation, data: Any = None) -> ConversationSettingsForm:
+        """Return the form with what is stored, or with `data` that was posted."""
+        return cls(data, initial={"system_prompt": conversation.system_prompt, **conversation.parameters})
 
 
 class LanguageForm(forms.Form):

@@ -20,6 +20,8 @@ SESSION_NAME = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 FRAME_LIMIT = 512 * 1024
 # Replies that one `hello` may ask about: a page names what it shows as unfinished, never more than a few.
 HELLO_LIMIT = 100
+# As of the column that keeps it.
+SYSTEM_PROMPT_LENGTH = 8000
 # Items of any list; how many files a message may have is a setting, and less.
 LIST_LIMIT = 100
 
@@ -68,6 +70,24 @@ class Parameters:
 
 
 @dataclass(frozen=True)
+class FirstSettings(Parameters):
+    """What a new conversation begins with, for all of its answers."""
+
+    system_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.system_prompt and len(self.system_prompt) > SYSTEM_PROMPT_LENGTH:
+            raise BadFrame("too_long", f"A system prompt has at most {SYSTEM_PROMPT_LENGTH} characters.")
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What was chosen, by the names of the rows."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Start:
     """Say something. A frame without a type is a `start`."""
 
@@ -79,6 +99,7 @@ class Start:
     parent_id: uuid.UUID | None = None
     attachments: list[uuid.UUID] | None = None
     parameters: Parameters | None = None
+    settings: FirstSettings | None = None
 
 
 @dataclass(frozen=True)

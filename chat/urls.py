@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from chat.views import attachments, conversations, exports, help_pages, imports, manifest, messages, page, shares
+from chat.views import (
+    attachments,
+    conversations,
+    exports,
+    help_pages,
+    imports,
+    manifest,
+    messages,
+    page,
+    settings,
+    shares,
+)
 
 app_name = "chat"
 urlpatterns = [
@@ -35,6 +46,7 @@ urlpatterns = [
     path("s/<str:key>", shares.shared, name="shared"),
     path("account/export", exports.everything, name="everything"),
     path("import", imports.import_page, name="import"),
+    path("c/<uuid:conversation_id>/settings", settings.conversation_settings, name="settings"),
     path("c/<uuid:conversation_id>/branch", messages.switch_branch, name="branch"),
     path("messages/<uuid:message_id>/text", messages.source, name="source"),
     path("messages/<uuid:message_id>/delete", messages.delete, name="delete_message"),

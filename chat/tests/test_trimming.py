@@ -82,6 +82,17 @@ async def test_the_conversation_s_own_settings_count_more_than_the_account_s(sit
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_a_conversation_keeps_what_came_with_its_first_message_only(site, simulator):
+    async with Socket("s") as socket:
+        await socket.say("one", settings={"systemPrompt": "Be brief.", "maxTokens": 9})
+        assert (sent(simulator)[0], simulator.last["body"]["max_tokens"]) == (("system", "Be brief."), 9)
+        await socket.say("two", settings={"systemPrompt": "Be kind."})
+        await socket.send(message="three", settings={"systemPrompt": "x" * 8001})
+        assert (await socket.receive())["code"] == "too_long"
+    assert sent(simulator)[0] == ("system", "Be brief.")
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_what_has_no_room_is_left_out_from_the_oldest_on_and_the_page_says_where(site, simulator):
     await Model.objects.filter(name="sim-echo").aupdate(context_window=400, max_output=100)
     async with Socket("s") as socket:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from chat import deletion
 from chat.answered import make_story
 from chat.branches import Tree, Window, tree_of, window_around, window_at_end, window_before
+from chat.forms import ConversationSettingsForm
 from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
 from chat.listing import find_zone, list_conversations
@@ -131,6 +132,7 @@ def _render(
         "turns": turns,
         "first_id": window.ids[0] if window.start else None,
         "is_partial": bool(window.branch) and not (window.at_end and window.is_current),
+        "settings_form": ConversationSettingsForm(),
         "marked": request.GET.get("at", ""),
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),

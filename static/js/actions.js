@@ -4,6 +4,7 @@ import { fetchElements, fetchText, postForm } from "./catchup.js";
 import { copyText } from "./clipboard.js";
 import { openEditor } from "./editor.js";
 import { gettext } from "./i18n.js";
+import { openSheet } from "./sheet.js";
 
 const ACTIONS = {
   "[data-copy]": copy,
@@ -69,12 +70,6 @@ function cancel({ asking, composer }, turn) {
 }
 
 // --- In a sheet over the page -----------------------------------------------------------------------------------------
-
-function openSheet(dialog, title, content) {
-  dialog.querySelector("[data-sheet-title]").textContent = title;
-  dialog.querySelector("[data-sheet-content]").replaceChildren(content);
-  dialog.showModal();
-}
 
 function chooseModel({ asking, dialog }, turn) {
   const list = document.createElement("ul");

@@ -19,6 +19,7 @@ import { listenForCode } from "./markdown/code.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
+import { Settings } from "./settings.js";
 import { listenToShortcuts } from "./shortcuts.js";
 import { prepareSidebar } from "./sidebar.js";
 import { Status } from "./status.js";
@@ -74,7 +75,7 @@ const composer = new Composer(find("composer-form"), {
   limit: Number(root.dataset.messageLength),
   files,
   on: {
-    send: (message, choice, attached) => conversation.asking.say(message, choice, attached),
+    send: (message, choice, attached) => conversation.asking.say(message, { ...choice, ...settings.ofFirst }, attached),
     stop: () => conversation.asking.stop(),
     change: (self) => {
       self.keepDraft(outbox);
@@ -128,6 +129,7 @@ async function refreshModels() {
 }
 document.addEventListener("visibilitychange", () => document.hidden || refreshModels());
 
+const settings = new Settings(find("settings-link"), template("settings"), { conversation, dialog: find("sheet"), status, announcer });
 const { asking } = conversation;
 const catchUp = () => conversation.catchUp();
 const limit = Number(root.dataset.messageLength);

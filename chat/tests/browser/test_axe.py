@@ -19,6 +19,7 @@ PAGES = [
     "chat:attempts",
     "chat:export",
     "chat:delete_message",
+    "chat:settings",
     "chat:import",
     "chat:account",
     "chat:sign-in",
@@ -79,6 +80,7 @@ async def test_axe_finds_nothing(page):
         "/account/sign-up",
         "/help/connection",
         delete,
+        f"{conversation}settings",
     ):
         await page.goto(path)
         await assert_clean(page)

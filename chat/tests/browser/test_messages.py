@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import Page, expect
 
-from chat.models import Message
+from chat.models import Conversation, Message
 from chat.tests.browser.pages import BROWSER, ECHO, LONG, SHORT, replies, say, text_of, until_ended, until_text, whole
 
 pytestmark = BROWSER
@@ -192,3 +192,30 @@ async def test_without_scripts_versions_and_deleting_work(page, browser, context
     await expect(questions(reader).locator("[data-parts]")).to_have_text(["uno"])
     await expect(reader.locator("[data-branch-form]")).to_have_count(0)
     await scriptless.close()
+
+
+async def test_instructions_and_parameters_are_kept_with_the_first_message_and_checked(page):
+    link = page.get_by_role("link", name="Instructions and parameters")
+    sheet = page.get_by_role("dialog", name="Instructions and parameters")
+    await link.click()
+    await sheet.get_by_label("Instructions for every answer").fill("Be brief.")
+    await sheet.get_by_label("Temperature").fill("0.2")
+    await sheet.get_by_role("button", name="Save").click()
+    await expect(sheet).to_be_hidden()
+    await say(page, "Hello", ECHO)
+    await until_ended(page)
+    stored = await Conversation.objects.aget()
+    assert (stored.system_prompt, stored.parameters) == ("Be brief.", {"temperature": 0.2})
+    await link.click()
+    limit = sheet.get_by_label("Longest answer")
+    await expect(sheet.get_by_label("Temperature")).to_have_value("0.2")
+    await limit.fill("0")
+    # What is out of range stays where it is.
+    await sheet.get_by_role("button", name="Save").click()
+    await expect(limit).to_be_focused()
+    await expect(sheet).to_be_visible()
+    await limit.fill("40")
+    await sheet.get_by_role("button", name="Save").click()
+    await expect(sheet).to_be_hidden()
+    await stored.arefresh_from_db()
+    assert stored.parameters == {"temperature": 0.2, "max_tokens": 40}
