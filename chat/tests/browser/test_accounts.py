@@ -45,7 +45,7 @@ async def test_what_a_guest_wrote_is_there_after_signing_up_and_after_signing_in
         await expect(other.get_by_role("alert")).to_have_text("The name or the password is wrong.")
         await other.get_by_label("Password").fill(PASSWORD)
         await other.keyboard.press("Enter")
-        await other.get_by_role("link", name="Hello").click()
+        await other.locator("[data-conversation]").click(timeout=8000)
         await until_text(other, whole(SHORT))
 
 
