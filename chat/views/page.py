@@ -49,10 +49,23 @@ EXAMPLES = [
 @require_safe
 @never_cache
 def new_conversation(request: HttpRequest) -> HttpResponse:
-    """Show an empty conversation under a fresh name; it is stored with its first message."""
-    conversation_id = uuid.uuid4()
+    """Show an empty conversation under a fresh name; it is stored with its first message.
+
+    `?c=` names the one of a page that has been reloaded before its first message was stored.
+    """
+    user = find_user(request)
+    conversation_id = _find_id(request.GET.get("c", "")) or uuid.uuid4()
+    if Conversation.objects.of(user).filter(pk=conversation_id).exists():
+        return redirect("chat:conversation", conversation_id)
     fresh = Conversation(pk=conversation_id, name=str(conversation_id))
-    return _render(request, find_user(request), fresh, Window([], [], 0), [])
+    return _render(request, user, fresh, Window([], [], 0), [])
+
+
+def _find_id(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 @require_safe

@@ -160,6 +160,7 @@ export class Conversation {
     const { thread, replies } = this.page;
     const isElsewhere = last && !thread.isPartial && last !== thread.lastId;
     const isBehind = isElsewhere || !unfinished.every((id) => replies.knows(id));
+    if (last && !this.isStored) this.#stored();
     if (this.wasLost || isBehind) this.catchUp();
     this.wasLost = false;
   }

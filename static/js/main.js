@@ -24,6 +24,7 @@ import { listenToShortcuts } from "./shortcuts.js";
 import { prepareSidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 import { Thread } from "./thread.js";
+import { Unsent } from "./unsent.js";
 import { Toasts } from "./toast.js";
 import { VisionNote } from "./vision.js";
 
@@ -34,7 +35,7 @@ const root = find("chat");
 const { session, url } = root.dataset;
 const isNew = "new" in root.dataset;
 
-const outbox = new Outbox();
+const outbox = new Outbox(session);
 const replies = new Replies();
 const announcer = new Announcer(find("announce"), find("announce-whole"));
 const status = new Status(find("status"), announcer);
@@ -75,7 +76,12 @@ const composer = new Composer(find("composer-form"), {
   limit: Number(root.dataset.messageLength),
   files,
   on: {
-    send: (message, choice, attached) => conversation.asking.say(message, { ...choice, ...settings.ofFirst }, attached),
+    send: (message, choice, attached) => {
+      // A reload of an empty page would lead to another conversation.
+      if (!conversation.isStored) history.replaceState(history.state, "", `?c=${session}`);
+      conversation.asking.say(message, { ...choice, ...settings.ofFirst }, attached);
+      unsent.show();
+    },
     stop: () => conversation.asking.stop(),
     change: (self) => {
       self.keepDraft(outbox);
@@ -86,11 +92,18 @@ const composer = new Composer(find("composer-form"), {
 files.restore();
 const connection = new Connection(session, {
   greeting: () => conversation.greeting(),
-  ready: () => conversation.ready(),
+  ready: () => {
+    unsent.connected();
+    conversation.ready();
+  },
   frame: (frame) => conversation.receive(frame),
-  lost: (final) => conversation.lost(final),
+  lost: (final) => {
+    conversation.lost(final);
+    unsent.lost();
+  },
   state: (diagnosis) => status.diagnosed(diagnosis),
 });
+const unsent = new Unsent({ outbox, thread, messages: find("messages"), template: template("unsent") });
 const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
 const page = { announcer, composer, connection, failover, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
 const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));

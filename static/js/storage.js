@@ -17,3 +17,27 @@ export function remember(key, value, place = "localStorage") {
     // Nothing else to do: the page works without.
   }
 }
+
+// Returns whether it will be remembered.
+export function keep(key, value) {
+  try {
+    localStorage.setItem(key, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function forget(key) {
+  remember(key, "");
+}
+
+// Returns everything under keys that begin so.
+export function recallAll(prefix) {
+  try {
+    const keys = Object.keys(localStorage).filter((key) => key.startsWith(prefix));
+    return keys.map((key) => localStorage.getItem(key));
+  } catch {
+    return [];
+  }
+}

@@ -19,6 +19,8 @@ class Proxy:
     server_port: int
     # Answers a handshake of a WebSocket with 400, as a proxy that has not been told of them.
     refuses_sockets: bool = False
+    # Passes nothing on but pages.
+    refuses_api: bool = False
     # Keeps what a server sends on an open WebSocket, or in a stream, until that ends.
     holds_sockets: bool = False
     holds_streams: bool = False
@@ -53,7 +55,7 @@ class Proxy:
         headers = {line.split(b":")[0].decode().lower(): line for line in lines}
         is_socket = "upgrade" in headers
         self.handshakes += is_socket
-        if is_socket and self.refuses_sockets:
+        if (is_socket and self.refuses_sockets) or (self.refuses_api and b" /api/" in first):
             writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         if not is_socket:

@@ -193,3 +193,36 @@ async def test_an_answer_comes_whole_through_a_proxy_that_cuts_again_and_again(o
     assert proxy.handshakes >= 3
     assert await text_of(page) == (await stored(page)).text == whole("sim-n600-gap5")
     assert await Message.objects.filter(role="user").acount() == 1
+
+
+async def test_what_is_written_without_a_connection_outlives_the_page_and_is_sent_once(browser, proxy):
+    # In a browser of its own: the console complains of what the proxy refuses.
+    context = await browser.new_context(base_url=proxy.url)
+    page = await context.new_page()
+    await page.goto("/")
+    proxy.refuses_sockets = proxy.refuses_api = True
+    proxy.cut()
+    await expect(status(page)).to_contain_text("Reconnecting")
+    for message in ("one", "two", "three"):
+        await say(page, message, ECHO)
+    unsent = page.locator("[data-message]:has([data-unsent])")
+    await expect(unsent).to_have_count(3)
+    await page.reload()
+    await expect(unsent).to_have_count(3)
+    assert await unsent.locator("[data-text]").all_text_contents() == ["one", "two", "three"]
+    second = await context.new_page()
+    await second.goto(page.url)
+    await expect(second.locator("[data-unsent]")).to_have_count(3)
+    await unsent.nth(1).get_by_role("button", name="Remove").click()
+    await expect(unsent).to_have_count(2)
+    proxy.refuses_sockets = proxy.refuses_api = False
+    await until_ended(page, 2)
+    await until_ended(second, 2)
+    await expect(page.locator("[data-unsent]")).to_have_count(0)
+    await expect(second.locator("[data-unsent]")).to_have_count(0)
+    for shown in (page, second):
+        texts = await shown.locator("[data-message] [data-text]").all_inner_texts()
+        assert [text.strip() for text in texts] == ["one", "one", "three", "three"]
+    said = Message.objects.filter(role="user").order_by("created_at")
+    assert [message.text async for message in said] == ["one", "three"]
+    await context.close()
