@@ -20,6 +20,7 @@ PAGES = [
     "chat:export",
     "chat:delete_message",
     "chat:settings",
+    "chat:rename",
     "chat:import",
     "chat:account",
     "chat:sign-in",
@@ -51,7 +52,7 @@ NOT_PAGES = {
     "chat:attachment",
     "chat:delete-attachment",
     "chat:revoke-token",
-    *(f"chat:{act}" for act in ("archive", "delete", "pin", "rename", "restore", "unarchive", "unpin")),
+    *(f"chat:{act}" for act in ("archive", "delete", "pin", "restore", "unarchive", "unpin")),
 }
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
@@ -75,6 +76,7 @@ async def test_axe_finds_nothing(page):
     await assert_clean(page)
     for path in (
         f"{conversation}export",
+        f"{conversation}rename",
         "/import",
         "/account/",
         "/account/sign-in",
