@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from chat.branches import Versions
 from chat.models import Attachment, Message, Role, State
 from chat.money import describe_cost
+from chat.next_steps import Step, find_step
 from providers.endings import SENTENCES, Ending
 
 # In place of the id that a reply will have: static/js/thread.js puts it into the address.
@@ -86,6 +87,7 @@ class Turn:
     reasoning_label: str = ""
     parts: list[Part] = field(default_factory=lambda: [Part("")])
     badge: str = ""
+    step: Step | None = None
     facts: list[str] = field(default_factory=list)
     waiting: str = ""
     files: Sequence[Attachment] = ()
@@ -133,6 +135,7 @@ def make_turn(message: Message, names: Names, files: Sequence[Attachment] = ()) 
         reasoning_label=describe_reasoning(message),
         parts=split_at_notices(message.text, message.notices),
         badge=describe_ending(message.ending, message.error),
+        step=find_step(message.ending, has_text=bool(message.text)),
         facts=list_facts(message, names) if message.ending else [],
         waiting=describe_waiting(message, names),
         files=files,

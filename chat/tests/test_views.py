@@ -188,8 +188,8 @@ def test_an_answer_that_is_not_whole_says_so(alice, as_alice, ending):
     conversation = make_conversation(alice)
     say(conversation, "Half", say(conversation, "Question"), ending=ending.value)
     page, html = get(as_alice, conversation)
-    badge = page.all("data-badge")[0]
-    assert ("hidden" in badge) == (ending is Ending.COMPLETE)
+    shown = page.all("data-end")[0]
+    assert ("hidden" in shown) == (ending is Ending.COMPLETE)
     assert (f">{escape(ending.sentence)}</p>" in html) == (ending is not Ending.COMPLETE)
 
 

@@ -22,11 +22,11 @@ from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
 from chat.listing import find_zone, list_conversations
 from chat.models import Conversation, Failover, Message, Role
+from chat.next_steps import describe_endings
 from chat.picker import introduce, list_providers, list_unavailable
 from chat.shown import list_turns
 from chat.sums import find_sums
 from chat.turns import Notice, Turn
-from providers.endings import Ending
 
 # What a reader can choose for a conversation, in the reader's words.
 FAILOVERS = {
@@ -156,7 +156,7 @@ def _render(
         "sums": find_sums(shown.pk if turns else None, user.pk if user else None),
         "introduction": introduce(providers),
         "examples": EXAMPLES,
-        "endings": {ending.value: ending.sentence for ending in Ending},
+        "endings": describe_endings(),
         "message_length": settings.CHAT_MESSAGE_LENGTH,
         "files_per_message": settings.CHAT_FILES_PER_MESSAGE,
         "file_bytes": settings.CHAT_FILE_BYTES,

@@ -11,11 +11,18 @@ const ACTIONS = {
   "[data-edit]": edit,
   "[data-regenerate]": (page, turn) => page.asking.regenerate(turn.dataset.id),
   "[data-regenerate-with]": chooseModel,
-  "[data-go-on]": (page, turn) => leave(page, () => page.asking.goOn(turn.dataset.id)),
+  "[data-step]": (page, turn, button) => STEPS[button.dataset.step](page, turn),
   "[data-continue]": (page, turn, button) =>
     leave(page, () => page.asking.goOn(turn.dataset.id, button.querySelector("[data-new-model]").textContent)),
   "[data-cancel]": cancel,
   "[data-delete]": askToDelete,
+};
+
+// What to do about an answer that is not whole: chat/next_steps.py.
+const STEPS = {
+  "go-on": (page, turn) => leave(page, () => page.asking.goOn(turn.dataset.id)),
+  again: (page, turn) => leave(page, () => page.asking.regenerate(turn.dataset.id)),
+  edit: (page, turn) => edit(page, questionOf(turn)),
 };
 
 // `page`: {asking, announcer, composer, status, catchUp, limit, dialog, editor}: parts of the page, a number, two elements.
@@ -35,6 +42,14 @@ export function listenToActions(root, page) {
 function leave({ composer }, act) {
   act();
   composer.focus();
+}
+
+// An answer may continue another one.
+function questionOf(turn) {
+  let above = turn;
+  do above = above.previousElementSibling;
+  while (above && above.dataset.role !== "user");
+  return above;
 }
 
 function sourceOf(turn) {

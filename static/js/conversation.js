@@ -3,6 +3,7 @@
 import { Asking } from "./asking.js";
 import { fetchMessages, Renewal } from "./catchup.js";
 import { findWords } from "./editor.js";
+import { describeEnding } from "./endings.js";
 import { gettext } from "./i18n.js";
 import { waitingFor } from "./names.js";
 
@@ -31,13 +32,12 @@ export class Conversation {
   };
 
   // `page`: what main.js has put together; `session`, `url`, `isNew`: which conversation this is.
-  constructor(page, { session, url, isNew }, endings) {
+  constructor(page, { session, url, isNew }) {
     this.page = page;
     this.asking = new Asking(page);
     this.session = session;
     this.url = url;
     this.isStored = !isNew;
-    this.endings = endings;
     this.wasLost = false;
     this.#trackAll();
   }
@@ -136,7 +136,7 @@ export class Conversation {
     const verdict = replies.finish(replyId, seq);
     if (verdict === "gap") this.#attach(replyId);
     if (verdict !== "end") return;
-    const badge = metadata.ending === "complete" ? "" : this.#errors.get(replyId) || this.endings[metadata.ending];
+    const badge = describeEnding(metadata.ending, this.#errors.get(replyId));
     this.#errors.delete(replyId);
     this.asking.ended(replyId);
     thread.end(replyId, metadata, badge, (text) => {

@@ -106,7 +106,7 @@ const connection = new Connection(session, {
 const unsent = new Unsent({ outbox, thread, messages: find("messages"), template: template("unsent") });
 const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
 const page = { announcer, composer, connection, failover, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
-const conversation = new Conversation(page, { session, url, isNew }, JSON.parse(document.getElementById("endings").textContent));
+const conversation = new Conversation(page, { session, url, isNew });
 
 function offerSignIn() {
   find("sign-in").hidden = false;

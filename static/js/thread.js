@@ -1,5 +1,6 @@
 // The messages on the page. Everything a model says becomes nodes, never HTML. Changes are painted once a frame.
 
+import { showEnding } from "./endings.js";
 import { makeFacts } from "./facts.js";
 import { showFiles } from "./files.js";
 import { gettext, interpolate } from "./i18n.js";
@@ -141,8 +142,7 @@ export class Thread {
       Object.assign(turn.dataset, { state: "ended", ending: metadata.ending });
       setWait(turn, "");
       endReasoning(turn, metadata.reasoningMs);
-      turn.querySelector("[data-badge]").hidden = !badge;
-      turn.querySelector("[data-badge]").textContent = badge;
+      showEnding(turn, metadata, badge);
       turn.querySelector("[data-facts]").replaceChildren(...makeFacts(metadata));
       this.#markdown.end(lastPart(turn));
       ended([...turn.querySelectorAll("[data-text], [data-notice-text]")].map((part) => this.#markdown.words(part)).join(" "));

@@ -1,0 +1,57 @@
+"""What the page says of answers that went wrong, and what it offers, in a real browser."""
+
+from __future__ import annotations
+
+from playwright.async_api import expect
+
+from chat.tests.browser.pages import BROWSER, LONG, say, until_ended, until_text
+
+pytestmark = BROWSER
+
+CUT, GOOD = "sim-n6-cut-at3", "sim-n12-gap20"
+
+
+def step(page, name: str):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+async def test_an_answer_without_text_can_be_tried_again_by_keyboard(page, add):
+    await add("first", "sim-http500")
+    await page.reload()
+    await page.select_option("[data-model]", "first:sim-http500")
+    await page.get_by_label("Only this model").check()
+    await say(page, "Hello")
+    await until_ended(page)
+    again = step(page, "Try again")
+    await expect(page.locator("[data-badge]:visible")).to_have_text("The provider reported an error of its own.")
+    live = await page.locator("[data-messages]").inner_text()
+    await page.reload()
+    assert await page.locator("[data-messages]").inner_text() == live
+    await again.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".branches-at")).to_have_text("Version 2 / 2")
+    await until_ended(page)
+    await expect(page.locator("[data-composer]")).to_be_focused()
+    await expect(again).to_be_visible()
+    # Only about the latest answer, and only while nothing is being written.
+    await page.get_by_label("Only this model").uncheck()
+    await say(page, "More", LONG)
+    await until_text(page, "word1 ")
+    await expect(again).to_be_hidden()
+    await page.click("[data-stop]")
+    await until_ended(page, 2)
+    await expect(again).to_be_hidden()
+    await expect(step(page, "Continue")).to_be_visible()
+
+
+async def test_words_that_were_refused_can_be_edited(page, add):
+    await add("strict", "sim-http413")
+    await page.reload()
+    await page.select_option("[data-model]", "strict:sim-http413")
+    await page.get_by_label("Only this model").check()
+    await say(page, "Too much")
+    await until_ended(page)
+    await step(page, "Edit your message").click()
+    field = page.locator("[data-editor-text]")
+    await expect(field).to_be_focused()
+    assert await field.input_value() == "Too much"
