@@ -183,6 +183,13 @@ def test_pages_allow_no_inline_code(alice, as_alice, path):
             assert not (attributes.get(name) or "/").startswith(("http", "//", "javascript:"))
 
 
+def test_carriage_returns_survive_the_way_into_the_page(alice, as_alice):
+    conversation = make_conversation(alice)
+    say(conversation, "one\r\ntwo <b>", say(conversation, "Question"), ending="complete")
+    _, html = get(as_alice, conversation)
+    assert "one&#13;\ntwo &lt;b&gt;</div>" in html
+
+
 @pytest.mark.parametrize("ending", list(Ending))
 def test_an_answer_that_is_not_whole_says_so(alice, as_alice, ending):
     conversation = make_conversation(alice)
