@@ -158,9 +158,9 @@ export class Conversation {
 
   #hello({ unfinished, last }) {
     const { thread, replies } = this.page;
-    const isElsewhere = last && !thread.isPartial && last !== thread.lastId;
-    const isBehind = isElsewhere || !unfinished.every((id) => replies.knows(id));
     if (last && !this.isStored) this.#stored();
+    if (thread.isPartial) return; // Whoever reads far above is left there.
+    const isBehind = (last && last !== thread.lastId) || !unfinished.every((id) => replies.knows(id));
     if (this.wasLost || isBehind) this.catchUp();
     this.wasLost = false;
   }

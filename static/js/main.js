@@ -5,6 +5,7 @@ import { Announcer } from "./announce.js";
 import { showStories } from "./answered.js";
 import { Attachments } from "./attachments.js";
 import { listenToArrows } from "./branches.js";
+import { showEarlierOnScroll } from "./earlier.js";
 import { fetchElements } from "./catchup.js";
 import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
@@ -40,7 +41,7 @@ const replies = new Replies();
 const announcer = new Announcer(find("announce"), find("announce-whole"));
 const status = new Status(find("status"), announcer);
 const list = new ConversationList(find("conversations"), session);
-const follower = new Follower(find("jump"));
+const follower = new Follower(find("jump"), find("marked"));
 const thread = new Thread(
   find("messages"),
   {
@@ -147,6 +148,7 @@ const { asking } = conversation;
 const catchUp = () => conversation.catchUp();
 const limit = Number(root.dataset.messageLength);
 listenToActions(find("messages"), { ...page, asking, catchUp, limit, dialog: find("sheet"), editor: template("editor") });
+showEarlierOnScroll(find("messages"), { thread, follower });
 listenToArrows(find("messages"), { follower, status, url, catchUp });
 showStories(find("messages"));
 listenToShortcuts();

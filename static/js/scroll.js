@@ -8,14 +8,16 @@ export class Follower {
   #button;
   #following;
 
-  constructor(button) {
+  // `marked`: the message that the address asks for, if it does.
+  constructor(button, marked) {
     this.#button = button;
     addEventListener("scroll", () => this.#look(), { passive: true });
     addEventListener("resize", () => this.contentChanged());
     // Colours, formulas and turns that come near are laid out later than they are put there.
     new ResizeObserver(() => this.contentChanged()).observe(document.body);
     button.addEventListener("click", () => this.toBottom());
-    if (history.state?.following ?? true) this.toBottom();
+    if (marked) this.#showAt(marked);
+    else if (history.state?.following ?? true) this.toBottom();
     else this.#look();
   }
 
@@ -28,6 +30,12 @@ export class Follower {
     this.#keep(true);
     this.contentChanged();
     this.#look();
+  }
+
+  #showAt(marked) {
+    this.hold();
+    marked.scrollIntoView({ block: "center", behavior: "instant" });
+    this.#button.hidden = this.#isAtBottom();
   }
 
   // What the reader looks at is about to change: stay there, even near the bottom.

@@ -93,6 +93,14 @@ export class Thread {
     return gone;
   }
 
+  // Puts the part of the branch that ends where this page begins in place of the link to it.
+  showEarlier(messages) {
+    const earlier = [...messages.children].filter((child) => !child.matches("[data-latest]"));
+    this.#root.querySelector("[data-earlier]").replaceWith(...earlier);
+    this.#markdown.adopt(this.#root);
+    this.#painted();
+  }
+
   // Takes away a message of that role and what follows it.
   cutFrom(id, role) {
     const turn = this.#find(id);

@@ -219,3 +219,35 @@ async def test_instructions_and_parameters_are_kept_with_the_first_message_and_c
     await expect(sheet).to_be_hidden()
     await stored.arefresh_from_db()
     assert stored.parameters == {"temperature": 0.2, "max_tokens": 40}
+
+
+async def test_of_two_thousand_messages_the_last_are_shown_and_the_rest_as_one_scrolls(page):
+    await say(page, "Hello", ECHO)
+    await until_ended(page)
+    conversation = await Conversation.objects.aget()
+    rows = [Message(conversation=conversation, parent_id=conversation.current_leaf_id, role="user", text="Question 0")]
+    for n in range(1, 2000):
+        role, ending = ("assistant", "complete") if n % 2 else ("user", "")
+        rows.append(Message(conversation=conversation, parent=rows[-1], role=role, ending=ending, text=f"Number {n}"))
+    await Message.objects.abulk_create(rows)
+    await Conversation.objects.aupdate(current_leaf=rows[-1])
+    await page.reload()
+    turns = page.locator("[data-messages] [data-message]")
+    await expect(turns).to_have_count(60)
+    await expect(turns.last).to_contain_text("Number 1999")
+    assert await page.evaluate("document.documentElement.scrollHeight - innerHeight - scrollY < 60")
+    first = await turns.first.get_attribute("id")
+    top = f"document.getElementById('{first}').getBoundingClientRect().top"
+    before = await page.evaluate(f"scrollTo(0, 300), {top}")
+    await expect(turns).to_have_count(120)
+    assert abs(await page.evaluate(top) - before) < 2
+    # A link into the middle shows what is around it, and from there one goes on at the end.
+    wanted = rows[1000]
+    await page.goto(f"/c/{conversation.pk}/?at={wanted.pk}")
+    marked = page.locator("[data-marked]")
+    await expect(marked).to_contain_text("Number 1000")
+    await expect(marked).to_be_in_viewport()
+    await say(page, "At the end", ECHO)
+    await expect(turns.last).to_contain_text("At the end")
+    await expect(turns.nth(-3)).to_contain_text("Number 1999")
+    assert "at=" not in page.url
