@@ -16,10 +16,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from chat.models import IMPORTED, Message
 from chat.money import about, format_rate, format_usd
-from chat.turns import Names, format_duration, name_model
+from chat.turns import Names, format_duration
 from providers.costs import total_input, usage_of
 from providers.endings import Ending
 from providers.models import Attempt, CountSource, Model, PriceSource
+from providers.routing import name_model
 
 UNKNOWN = gettext_lazy("unknown")
 

@@ -40,7 +40,7 @@ class Tried:
     wrote: bool = False
 
     def __str__(self) -> str:
-        return f"{self.candidate}: {self.why}"
+        return f"{self.candidate.full_name}: {self.why}"
 
     @property
     def why(self) -> str:

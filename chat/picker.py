@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from chat.money import format_rate
-from chat.turns import name_model
 from providers.costs import Tier, find_prices
 from providers.local_model import SLUG
 from providers.models import Provider
@@ -133,16 +132,14 @@ def describe_context(tokens: int | None) -> str:
 
 def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
     paused = _("paused, but the nearest to recovery") if candidate.early else ""
-    name = name_model(candidate.provider_name, candidate.label)
     room = describe_context(candidate.context_window)
     note = ", ".join(filter(None, [paused, describe_price(tiers), room]))
-    return Option(str(candidate), candidate.label, name, note, vision=candidate.row.vision)
+    return Option(str(candidate), candidate.label, candidate.full_name, note, vision=candidate.row.vision)
 
 
 def _make_unavailable(skipped: Skipped) -> Option:
     note = "" if _is_of_provider(skipped) else _shorten(skipped)
-    name = name_model(skipped.provider_name, skipped.label)
-    return Option(skipped.name, skipped.label, name, note, skipped.reason)
+    return Option(skipped.name, skipped.label, skipped.full_name, note, skipped.reason)
 
 
 def _find_set_up(found: Route) -> list[Skipped]:

@@ -195,7 +195,7 @@ async def _may_continue(reply: Reply, log: StreamLog, candidate: Candidate) -> b
     """Return whether `candidate` goes on by itself with what another has begun; where not, leave it to the reader."""
     policy = await patiently(find_policy, reply.conversation_id)
     if policy == Failover.ASK and reply.author:
-        reason = f"{reply.author}. {candidate} could continue."
+        reason = f"{reply.author}. {candidate.full_name} could continue."
         _notice(reply, log, "ask", reason, str(reply.author.candidate), str(candidate))
     return policy == Failover.CONTINUE
 
@@ -227,7 +227,7 @@ def _why_nobody(reply: Reply) -> str:
     if reply.tried:
         return reply.tried[0].why if len(reply.tried) == 1 else "; ".join(map(str, reply.tried))
     if wanted := reply.plan.requested_model:
-        return f"{wanted} cannot be asked: {_why_not(reply, wanted)}"
+        return f"{reply.plan.route.name_of(wanted)} cannot be asked: {_why_not(reply, wanted)}"
     if too_dear := reply.plan.route.too_dear:
         return as_clause(too_dear.reason)
     reasons = dict.fromkeys(as_clause(reason) for _, reason in reply.plan.skipped())
@@ -375,15 +375,16 @@ def _introduce(reply: Reply, log: StreamLog, candidate: Candidate) -> None:
     if reply.introduced == reply.attempts:
         return
     reply.introduced = reply.attempts
-    new, wanted, author = str(candidate), reply.plan.requested_model, reply.author
+    new, name, wanted, author = str(candidate), candidate.full_name, reply.plan.requested_model, reply.author
     if reply.text and author:
-        _notice(reply, log, "seam", f"{author}. {new} continues.", str(author.candidate), new)
+        _notice(reply, log, "seam", f"{author}. {name} continues.", str(author.candidate), new)
     elif wanted and new != wanted:
-        _notice(reply, log, "fallback", f"{wanted}: {_why_not(reply, wanted)}. {new} answers.", wanted, new)
+        reason = f"{reply.plan.route.name_of(wanted)}: {_why_not(reply, wanted)}. {name} answers."
+        _notice(reply, log, "fallback", reason, wanted, new)
     elif reply.reasoning and author:
-        _notice(reply, log, "fallback", f"{author}. {new} answers.", str(author.candidate), new)
+        _notice(reply, log, "fallback", f"{author}. {name} answers.", str(author.candidate), new)
     if candidate.early:
-        _notice(reply, log, "last_resort", f"{new} was asked all the same: it is {candidate.reason}.", new_model=new)
+        _notice(reply, log, "last_resort", f"{name} was asked all the same: it is {candidate.reason}.", new_model=new)
 
 
 def _tell_of_budgets(reply: Reply, log: StreamLog, candidate: Candidate, warning: str) -> None:
@@ -391,7 +392,7 @@ def _tell_of_budgets(reply: Reply, log: StreamLog, candidate: Candidate, warning
     assert reply.plan is not None
     too_dear = reply.plan.route.too_dear
     if too_dear and too_dear.name != reply.plan.requested_model:
-        reason = f"{too_dear.name}: {as_clause(too_dear.reason)}. {candidate} answers."
+        reason = f"{too_dear.full_name}: {as_clause(too_dear.reason)}. {candidate.full_name} answers."
         _notice(reply, log, "budget", reason, too_dear.name, str(candidate))
     elif warning:
         _notice(reply, log, "budget", warning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from chat import attachments
 from chat.answered import find_names
@@ -16,7 +17,7 @@ def list_turns(tree: Tree, window: Window) -> list[Turn]:
     rows = Message.objects.in_bulk(list(window.ids))
     # Deleted since the tree was read.
     messages = [rows[message_id] for message_id in window.ids if message_id in rows]
-    names = find_names(f"{message.provider}:{message.model}" for message in messages if message.model)
+    names = find_names(exact for message in messages for exact in _named(message))
     first_sent = _find_first_sent(tree, window, rows)
     files = attachments.shown_with(window.ids)
     return [
@@ -27,6 +28,15 @@ def list_turns(tree: Tree, window: Window) -> list[Turn]:
         )
         for message in messages
     ]
+
+
+def _named(message: Message) -> Iterator[str]:
+    """Yield the models that are named with a message: its author, and who could continue it."""
+    if message.model:
+        yield f"{message.provider}:{message.model}"
+    for notice in message.notices:
+        if notice["kind"] == "ask":
+            yield notice["new_model"]
 
 
 def _find_first_sent(tree: Tree, window: Window, rows: dict[object, Message]) -> object:

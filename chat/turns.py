@@ -39,25 +39,27 @@ class Names:
 
     def of_model(self, provider: str, model: str) -> str:
         # Only a model of an imported answer has no provider.
-        exact = f"{provider}:{model}" if provider else model
-        return self.models.get(exact, exact)
+        return self.of_exact(f"{provider}:{model}" if provider else model)
+
+    def of_exact(self, name: str) -> str:
+        """Return the name of `provider:model`."""
+        return self.models.get(name, name)
 
 
-def name_model(provider_name: str, label: str) -> str:
-    """Return what people call a model outside its provider's list: `OpenAI GPT-4`, but not `Claude Claude 3`."""
-    return label if label.lower().startswith(provider_name.lower()) else f"{provider_name} {label}"
+NAMELESS = Names()
 
 
 @dataclass(frozen=True)
 class Notice:
     """What the reader should see at one place of an answer; the kinds are those of docs/protocol.md.
 
-    `new_model`: who could continue, where the reader is asked.
+    `new_model`: who could continue, where the reader is asked; `new_name`: what people call it.
     """
 
     kind: str
     reason: str = ""
     new_model: str = ""
+    new_name: str = ""
 
     @property
     def asks(self) -> bool:
@@ -133,7 +135,7 @@ def make_turn(message: Message, names: Names, files: Sequence[Attachment] = ()) 
         continues=message.continues,
         reasoning=message.reasoning,
         reasoning_label=describe_reasoning(message),
-        parts=split_at_notices(message.text, message.notices),
+        parts=split_at_notices(message.text, message.notices, names),
         badge=describe_ending(message.ending, message.error),
         step=find_step(message.ending, has_text=bool(message.text)),
         facts=list_facts(message, names) if message.ending else [],
@@ -162,11 +164,12 @@ def describe_waiting(message: Message, names: Names) -> str:
     return _("Waiting for %(provider)s") % {"provider": names.of_provider(message.provider)}
 
 
-def split_at_notices(text: str, notices: list[dict[str, Any]]) -> list[Part]:
+def split_at_notices(text: str, notices: list[dict[str, Any]], names: Names = NAMELESS) -> list[Part]:
     """Return the text in parts, each up to the next notice; the last part has none."""
     parts, start = [], 0
     for stored in notices:
-        notice = Notice(stored["kind"], stored["reason"], stored.get("new_model", ""))
+        new = stored.get("new_model", "")
+        notice = Notice(stored["kind"], stored["reason"], new, names.of_exact(new))
         parts.append(Part(text[start : stored["at"]], notice))
         start = stored["at"]
     return [*parts, Part(text[start:])]

@@ -33,6 +33,11 @@ TAKES_NO_IMAGES = "it takes no images"
 PROVIDER_WIDE = {Ending.UNAUTHORISED, Ending.UNREACHABLE}
 
 
+def name_model(provider_name: str, label: str) -> str:
+    """Return what people call a model outside its provider's list: `OpenAI GPT-4`, but not `Claude Claude 3`."""
+    return label if label.lower().startswith(provider_name.lower()) else f"{provider_name} {label}"
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A model that is not asked. `expected`: it was never set up to be, such as one without a key."""
@@ -43,6 +48,11 @@ class Skipped:
     over_budget: bool = False
     provider_name: str = ""
     label: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """What people call it; its exact name is `name`."""
+        return name_model(self.provider_name, self.label)
 
 
 class Row(NamedTuple):
@@ -134,6 +144,11 @@ class Candidate:
         return self.row.label or self.row.name
 
     @property
+    def full_name(self) -> str:
+        """What people call it; its exact name is `str()` of it."""
+        return name_model(self.provider_name, self.label)
+
+    @property
     def context_window(self) -> int | None:
         return self.row.context_window
 
@@ -174,6 +189,12 @@ class Route:
     skipped: list[Skipped]
     # Who would have been the first, if only there were more money.
     too_dear: Skipped | None = None
+
+    def name_of(self, name: str) -> str:
+        """Return what people call the model `name`; one that does not exist goes by what it was called."""
+        full_names = {str(candidate): candidate.full_name for candidate in self.candidates}
+        full_names |= {skipped.name: skipped.full_name for skipped in self.skipped}
+        return full_names.get(name, name)
 
     def why_not(self, name: str) -> str:
         """Return why the model `name` is not asked, or ""."""

@@ -280,7 +280,7 @@ async def test_who_sees_no_images_is_not_asked_and_the_reader_is_told(mine, alic
     async with mine() as socket:
         frames = await socket.say("Look", model="sim:sim-echo", attachments=[str(row.pk)])
         error = next(frame["error"] for frame in frames if frame["type"] == "error")
-        assert error.endswith("sim:sim-echo cannot be asked: it takes no images.")
+        assert error.endswith("sim-echo cannot be asked: it takes no images.")
         frames = await socket.say("Look again")
         error = next(frame["error"] for frame in frames if frame["type"] == "error")
         assert re.search("there are images in this conversation, and nobody .* takes any", error)

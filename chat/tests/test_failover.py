@@ -86,7 +86,7 @@ async def test_who_chose_a_model_is_told_that_another_answers_and_why(site, add)
     assert notices(frames) == [
         (
             "fallback",
-            f"first:sim-http500: the provider reported an error of its own. second:{GOOD} answers.",
+            f"First sim-http500: the provider reported an error of its own. Second {GOOD} answers.",
             "first:sim-http500",
             f"second:{GOOD}",
         )
@@ -133,7 +133,7 @@ async def test_after_it_the_next_one_continues_behind_a_visible_seam(site, simul
     assert text_of(frames) == words(0, 1, 2, 3, 4)
     ((kind, reason, old, new),) = notices(frames)
     assert (kind, old, new) == ("seam", f"first:{first}", f"second:{GOOD}")
-    assert reason.endswith(f". second:{GOOD} continues.")
+    assert reason.endswith(f". Second {GOOD} continues.")
     row = await Message.objects.aget(pk=frames[-1]["replyId"])
     assert (row.ending, row.provider, row.text) == ("complete", "second", text_of(frames))
     assert [(notice["kind"], notice["at"]) for notice in row.notices] == [("seam", len(words(0, 1, 2)))]
@@ -252,9 +252,9 @@ async def test_when_all_fail_one_sentence_lists_them_all(site, add):
     async with Socket("s") as socket:
         *_, error, complete = await socket.say("Hi")
     assert error["error"] == (
-        "Nobody could answer. first:sim-http500: the provider reported an error of its own; "
-        "second:sim-http401: the provider does not accept this site's key; "
-        "third:sim-empty: the provider ended the answer without a word."
+        "Nobody could answer. First sim-http500: the provider reported an error of its own; "
+        "Second sim-http401: the provider does not accept this site's key; "
+        "Third sim-empty: the provider ended the answer without a word."
     )
     assert complete["metadata"]["attempts"] == 3
 
@@ -296,7 +296,7 @@ async def test_a_rate_limit_of_a_provider_holds_for_its_other_models_too(site, a
     async with Socket("s") as socket:
         *_, error, complete = await socket.say("Hi")
     assert complete["metadata"]["attempts"] == 1
-    assert "first:sim-http429-n1: it has just been paused after a failure" in error["error"]
+    assert "First sim-http429-n1: it has just been paused after a failure" in error["error"]
 
 
 async def test_who_insists_on_a_paused_model_gets_it_and_is_told(site, add):
@@ -307,7 +307,7 @@ async def test_who_insists_on_a_paused_model_gets_it_and_is_told(site, add):
     ((kind, reason, *_),) = notices(frames)
     assert (kind, reason) == (
         "last_resort",
-        f"first:{GOOD} was asked all the same: it is paused, but nobody else was wanted.",
+        f"First {GOOD} was asked all the same: it is paused, but nobody else was wanted.",
     )
     await first.arefresh_from_db()
     assert first.breaker == "closed"
@@ -397,7 +397,7 @@ async def test_where_all_are_paused_the_nearest_to_recovery_is_asked_and_the_ans
     assert notices(frames) == [
         (
             "last_resort",
-            f"first:{GOOD} was asked all the same: it is paused, but the nearest to recovery of all.",
+            f"First {GOOD} was asked all the same: it is paused, but the nearest to recovery of all.",
             None,
             f"first:{GOOD}",
         )
@@ -472,7 +472,7 @@ async def test_a_budget_that_is_used_up_refuses_with_what_is_left_and_when_it_re
         *_, error, complete = await socket.say("Hi", model="sim:sim-n5", onlyModel=True)
     assert complete["metadata"]["ending"] == "not_started"
     assert error["error"] == (
-        "The answer could not be started: sim:sim-n5 cannot be asked: your budget of 0.01 USD a day has 0.01 USD left, "
+        "The answer could not be started: sim-n5 cannot be asked: your budget of 0.01 USD a day has 0.01 USD left, "
         "and this answer may cost up to 8.1921 USD, which is more than all of it: "
         "a cheaper model or a shorter answer may do."
     )
@@ -509,8 +509,8 @@ async def test_where_a_budget_chose_who_answers_the_reader_is_told(site, add, pr
         ((kind, reason, old, new),) = notices(await socket.say("Hi"))
     assert (kind, old, new) == ("budget", f"dear:{GOOD}", "sim:sim-echo")
     assert reason == (
-        f"dear:{GOOD}: your budget of 10.00 USD a day has 5.00 USD left, and this answer may cost up to 8.1921 USD. "
-        "It renews at 00:00 (UTC). sim:sim-echo answers."
+        f"Dear {GOOD}: your budget of 10.00 USD a day has 5.00 USD left, and this answer may cost up to 8.1921 USD. "
+        "It renews at 00:00 (UTC). sim-echo answers."
     )
 
 

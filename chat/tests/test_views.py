@@ -295,8 +295,10 @@ def test_only_the_notice_that_asks_has_a_button(alice, as_alice):
     ]
     say(conversation, "Half", say(conversation, "Question"), ending="cut", notices=notices)
     page, html = get(as_alice, conversation)
-    assert len(page.all("data-continue")) == 1
-    assert "Continue with <span data-new-model>b:two</span>" in html
+    assert [button["data-continue"] for button in page.all("data-continue")] == ["b:two"]
+    assert ">Continue with b:two</button>" in html
+    make_provider("http://127.0.0.1:1", "two", slug="b", name="Bee")
+    assert ">Continue with Bee two</button>" in get(as_alice, conversation)[1]
     assert [notice["role"] for notice in page.all("data-notice")] == ["note", "note"]
 
 

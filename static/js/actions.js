@@ -13,7 +13,7 @@ const ACTIONS = {
   "[data-regenerate-with]": chooseModel,
   "[data-step]": (page, turn, button) => STEPS[button.dataset.step](page, turn),
   "[data-continue]": (page, turn, button) =>
-    leave(page, () => page.asking.goOn(turn.dataset.id, button.querySelector("[data-new-model]").textContent)),
+    leave(page, () => page.asking.goOn(turn.dataset.id, button.dataset.continue)),
   "[data-cancel]": cancel,
   "[data-delete]": askToDelete,
 };

@@ -10,7 +10,11 @@ export function nameProvider(slug) {
 
 export function nameModel(provider, model) {
   // Only a model of an imported answer has no provider.
-  const exact = provider ? `${provider}:${model}` : model;
+  return nameExact(provider ? `${provider}:${model}` : model);
+}
+
+// `exact`: provider:model.
+export function nameExact(exact) {
   return picker.querySelector(`option[value="${CSS.escape(exact)}"]`)?.dataset.name ?? exact;
 }
 

@@ -1,5 +1,8 @@
 // New messages and notices from the page's templates.
 
+import { gettext, interpolate } from "./i18n.js";
+import { nameExact } from "./names.js";
+
 // As in chat/turns.py: where the template has the id of a message in an address.
 const NO_ID = "00000000-0000-0000-0000-000000000000";
 
@@ -23,7 +26,9 @@ export function makeNotice(template, { kind, reason, newModel }) {
   const notice = template.content.cloneNode(true).querySelector("[data-notice]");
   notice.dataset.kind = kind;
   notice.querySelector("[data-notice-text]").textContent = reason;
-  if (kind === "ask") notice.querySelector("[data-new-model]").textContent = newModel;
-  else notice.querySelector("[data-continue]").remove();
+  const button = notice.querySelector("[data-continue]");
+  if (kind !== "ask") button.remove();
+  button.dataset.continue = newModel;
+  button.textContent = interpolate(gettext("Continue with %(model)s"), { model: nameExact(newModel) });
   return notice;
 }

@@ -383,7 +383,7 @@ async def test_a_phone_has_a_drawer_and_room_for_fingers(page, browser, context,
 # --- Several providers ------------------------------------------------------------------------------------------------
 
 CUT, GOOD = "sim-n6-cut-at3", "sim-n12-gap20"
-SEAM = f"first:{CUT}: the connection to the provider ended in the middle of the answer. second:{GOOD} continues."
+SEAM = f"First {CUT}: the connection to the provider ended in the middle of the answer. Second {GOOD} continues."
 
 
 async def test_a_seam_is_shown_where_it_happened_and_is_the_same_after_a_reload(page, add):
@@ -406,9 +406,10 @@ async def test_who_is_asked_whether_another_should_continue_presses_a_button(pag
     await add("first", CUT)
     await add("second", GOOD, 20)
     await SiteSettings.objects.acreate(failover="ask")
+    await page.reload()
     await say(page, "Hello")
     await until_ended(page)
-    button = page.get_by_role("button", name=f"Continue with second:{GOOD}")
+    button = page.get_by_role("button", name=f"Continue with Second {GOOD}")
     await expect(button).to_be_visible()
     live = await pieces(page)
     await page.reload()
