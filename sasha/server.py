@@ -94,7 +94,10 @@ class Protocol(WebSocketProtocol):
 
         autobahn's framing and Twisted's round through the reactor are a quarter of what a token costs.
         """
-        if binary or self.state != self.STATE_OPEN:
+        if self.state != self.STATE_OPEN:
+            # The client has just gone, and the application is about to hear of it.
+            return
+        if binary:
             super().serverSend(content, binary)
             return
         payload = content.encode()

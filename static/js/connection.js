@@ -44,7 +44,6 @@ export class Connection {
     this.#closed(0);
   });
   #upgrade = 0;
-  // Why plain HTTP is used.
   #detour = null;
   #final = false;
 
@@ -112,15 +111,16 @@ export class Connection {
     this.#refusals = 0;
     this.#on.state(isSocket ? null : this.#detour);
     if (!isSocket) this.#upgrade ||= setInterval(() => this.#trySocket(), SOCKET_AGAIN_MS);
-    if (isSocket && performance.now() - this.#opened > SLOW_GREETING_MS) this.#suspect();
+    const greetedIn = performance.now() - this.#opened;
+    if (isSocket && greetedIn > SLOW_GREETING_MS) this.#suspect(greetedIn);
     this.#on.ready();
   }
 
   // The greeting took long: the server is slow, or something collects frames before it passes them on.
-  async #suspect() {
+  async #suspect(greetedIn) {
     const transport = this.#transport;
     const diagnosis = await diagnose(0, true);
-    if (transport === this.#transport && diagnosis.isQuick) this.#usePlainHttp(diagnosis);
+    if (transport === this.#transport && diagnosis.took * 2 < greetedIn) this.#usePlainHttp(diagnosis);
   }
 
   #usePlainHttp(diagnosis) {

@@ -3,8 +3,6 @@
 import { gettext, interpolate } from "./i18n.js";
 
 const ANSWER_WITHIN_MS = 3000;
-// An answer over HTTP that is this much quicker than the socket's: the server is not slow, something else is.
-const QUICK_MS = 700;
 const BY_CODE = { 1012: "restarting", 4429: "too-many" };
 
 const SENTENCES = {
@@ -19,15 +17,14 @@ const SENTENCES = {
   buffered: gettext("Something on the way holds back the live connection; using plain HTTP instead."),
 };
 
-// `code`: of a close frame, or 0; `isSilent`: it was open, and nothing came. Returns {state, sentence, httpWorks, isQuick}.
+// `code`: of a close frame, or 0; `isSilent`: it was open, and nothing came. Returns {state, sentence, httpWorks, took}: milliseconds.
 export async function diagnose(code, isSilent) {
   if (BY_CODE[code]) return describe(BY_CODE[code]);
   if (!navigator.onLine) return describe("offline");
   const began = performance.now();
   const seen = await ask();
   if (!seen) return describe("down");
-  const isQuick = performance.now() - began < QUICK_MS;
-  return { ...describe(name(seen, isSilent)), httpWorks: seen.signedIn, isQuick };
+  return { ...describe(name(seen, isSilent)), httpWorks: seen.signedIn, took: performance.now() - began };
 }
 
 function name({ signedIn, origin, allowed }, isSilent) {

@@ -113,7 +113,9 @@ async def test_the_page_returns_to_the_socket_in_the_middle_of_an_answer(open_pa
 async def test_a_socket_that_is_held_back_is_replaced(open_page, proxy):
     proxy.holds_sockets = True
     page = await open_page()
-    await expect(status(page)).to_contain_text(f"Something on the way holds back the live connection; {PLAIN}.")
+    await expect(status(page)).to_contain_text(
+        f"Something on the way holds back the live connection; {PLAIN}.", timeout=20_000
+    )
     await say(page, "Hello", SLOW)
     await until_text(page, "word3 ")
     await until_ended(page)
@@ -123,7 +125,7 @@ async def test_a_socket_that_is_held_back_is_replaced(open_page, proxy):
 async def test_where_streams_are_held_back_too_they_are_short(open_page, proxy):
     proxy.holds_sockets = proxy.holds_streams = True
     page = await open_page()
-    await expect(status(page)).to_contain_text(PLAIN)
+    await expect(status(page)).to_contain_text(PLAIN, timeout=20_000)
     await say(page, "Hello", SLOW)
     await until_ended(page)
     assert await text_of(page) == (await stored(page)).text == whole(SLOW)
@@ -132,7 +134,7 @@ async def test_where_streams_are_held_back_too_they_are_short(open_page, proxy):
 async def test_a_socket_that_lags_is_replaced(open_page, proxy):
     proxy.delay = 2
     page = await open_page()
-    await expect(status(page)).to_contain_text("holds back")
+    await expect(status(page)).to_contain_text("holds back", timeout=20_000)
 
 
 @pytest.mark.parametrize("server", [{"ALLOWED_ORIGINS": ""}], indirect=True)
@@ -221,7 +223,7 @@ async def test_what_is_written_without_a_connection_outlives_the_page_and_is_sen
     await expect(page.locator("[data-unsent]")).to_have_count(0)
     await expect(second.locator("[data-unsent]")).to_have_count(0)
     for shown in (page, second):
-        texts = await shown.locator("[data-message] [data-text]").all_inner_texts()
+        texts = await shown.locator("[data-message] [data-text]").all_text_contents()
         assert [text.strip() for text in texts] == ["one", "one", "three", "three"]
     said = Message.objects.filter(role="user").order_by("created_at")
     assert [message.text async for message in said] == ["one", "three"]
