@@ -17,11 +17,11 @@ export class Status {
   #isFinal = false;
   #timer = 0;
 
-  // The element says in `data-help` where the reader finds help with connections.
+  // The element says in `data-help-url` where the reader finds help with connections.
   constructor(element, announcer) {
     this.#element = element;
     this.#announcer = announcer;
-    this.#help = element.dataset.help;
+    this.#help = element.dataset.helpUrl;
   }
 
   show(sentence) {
