@@ -347,7 +347,8 @@ def _nothing(user: User | None) -> None:
 
 def started_of(reply: Message, user_message_id: UUID | None, client_id: str | None) -> protocol.Started:
     """Return the frame that introduces a reply."""
-    return protocol.Started(reply.id, user_message_id, client_id, reply.model or None, reply.provider or None)
+    model, provider = reply.model or None, reply.provider or None
+    return protocol.Started(reply.id, user_message_id, client_id, model, provider, reply.continues or None)
 
 
 HANDLERS: dict[type, Any] = {

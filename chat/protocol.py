@@ -296,7 +296,10 @@ class Posted:
 
 @dataclass(frozen=True)
 class Started:
-    """A reply exists from here on; everything about it carries its id."""
+    """A reply exists from here on; everything about it carries its id.
+
+    Sent again, with the id, the model and the provider alone, while another than before is waited for.
+    """
 
     type: ClassVar = "started"
     reply_id: uuid.UUID
@@ -304,6 +307,7 @@ class Started:
     client_id: str | None = None
     model: str | None = None
     provider: str | None = None
+    continues: bool | None = None
 
 
 @dataclass(frozen=True)

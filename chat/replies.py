@@ -24,7 +24,7 @@ from chat.history import IMAGE_CHARACTERS, Branch
 from chat.models import Failover, Message, State
 from chat.plans import Plan, find_continue_prompt, find_policy
 from chat.signals import reply_ended
-from chat.streamlog import Event, ReplyTooLong, StreamLog
+from chat.streamlog import Asked, Event, ReplyTooLong, StreamLog
 from chat.trimming import fit, room_of
 from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
@@ -106,6 +106,8 @@ class Reply:
     left_out: int = 0
     outcome: Outcome | None = None
     tried: list[Tried] = field(default_factory=list)
+    # It has waited for its turn or a place, and its reader does not know yet who is asked.
+    has_queued: bool = False
     # Since when only a place is missing; None while its turn has not come.
     ready_at: float | None = None
 
@@ -267,6 +269,9 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Bran
         return opened.reason
     reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
     reply.attempts = number
+    if not reply.last_seq and (reply.tried or reply.has_queued):
+        await patiently(store_asked, reply, candidate)
+        log.tell(reply.id, Asked(candidate.provider, candidate.model))
     if number == 1:
         _tell_of_budgets(reply, log, candidate, opened.warning)
     return ""
@@ -425,6 +430,12 @@ def _log_failure(reply: Reply, candidate: Candidate, verdict: Verdict, finished:
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def store_asked(reply: Reply, candidate: Candidate) -> None:
+    """Store who is being asked in place of another, for a page that is loaded before the first word."""
+    mine = Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED)
+    mine.update(provider=candidate.provider, model=candidate.model)
 
 
 @transaction.atomic

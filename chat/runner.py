@@ -169,6 +169,7 @@ class Runner:
 
     def _begin(self, reply: Reply) -> None:
         self._waiting.remove(reply)
+        reply.has_queued = reply.id in self._positions
         self._begun[reply.id] = reply
         # In no context of anybody's: what is stored is in one language, whoever asked.
         task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}", context=contextvars.Context())

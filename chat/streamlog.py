@@ -34,6 +34,14 @@ class Numbered:
     events: Sequence[Event]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Who is being asked, before the first event: neither numbered nor kept, and only the latest matters."""
+
+    provider: str
+    model: str
+
+
 class ReplyTooLong(Exception):
     """The reply has reached REPLY_LIMIT; nothing of this event was kept."""
 
@@ -51,10 +59,13 @@ class StreamLog(Protocol):
     def append(self, reply_id: UUID, event: Event) -> int:
         """Add one event and return its number, counted from 1. Raises ReplyTooLong."""
 
+    def tell(self, reply_id: UUID, asked: Asked) -> None:
+        """Tell those who wait for the first event who is being asked now."""
+
     def finish(self, reply_id: UUID) -> None:
         """End a reply: its readers return, and it is freed after KEEP_SECONDS."""
 
-    def read(self, reply_id: UUID, after: int) -> AsyncIterator[Numbered]:
+    def read(self, reply_id: UUID, after: int) -> AsyncIterator[Numbered | Asked]:
         """Yield everything behind number `after`, old and new, until the end. Raises UnknownReply.
 
         What came while the reader was busy comes as one `Numbered`.
@@ -82,19 +93,25 @@ class MemoryStreamLog:
         reply.wake()
         return len(reply.events)
 
+    def tell(self, reply_id: UUID, asked: Asked) -> None:
+        reply = self._replies[reply_id]
+        reply.asked = asked
+        reply.wake()
+
     def finish(self, reply_id: UUID) -> None:
         reply = self._replies[reply_id]
         reply.ended = True
         reply.wake()
         asyncio.get_running_loop().call_later(KEEP_SECONDS, self._replies.pop, reply_id, None)
 
-    async def read(self, reply_id: UUID, after: int) -> AsyncIterator[Numbered]:
+    async def read(self, reply_id: UUID, after: int) -> AsyncIterator[Numbered | Asked]:
         reply = self._replies.get(reply_id)
         if reply is None:
             raise UnknownReply
         if after > len(reply.events):
             # Numbers of another life of this reply: begin anew.
             after = 0
+        told: Asked | None = None
         while True:
             # No await between the look and the wait, so nothing is appended in between.
             if events := reply.events[after:]:
@@ -102,6 +119,10 @@ class MemoryStreamLog:
                 after += len(events)
             elif reply.ended:
                 return
+            elif reply.asked != told and not reply.events:
+                told = reply.asked
+                if told:
+                    yield told
             else:
                 await reply.changed()
 
@@ -109,6 +130,7 @@ class MemoryStreamLog:
 class _Reply:
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.asked: Asked | None = None
         self.size = 0
         self.ended = False
         self._waiters: list[asyncio.Future[None]] = []

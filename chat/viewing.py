@@ -13,7 +13,7 @@ from chat.database import db
 from chat.models import Message, State
 from chat.protocol import ServerFrame
 from chat.runner import Runner
-from chat.streamlog import Event, Numbered, UnknownReply
+from chat.streamlog import Asked, Event, Numbered, UnknownReply
 from chat.turns import describe_ending
 from providers.endings import Ending
 
@@ -32,10 +32,13 @@ async def frames(runner: Runner, reply_id: UUID, session: str, after: int) -> As
     async for position in runner.positions(reply_id):
         yield protocol.Queued(reply_id, position)
     try:
-        async for numbered in runner.log.read(reply_id, after):
-            for frame in _joined(numbered, reply_id, session):
+        async for step in runner.log.read(reply_id, after):
+            if isinstance(step, Asked):
+                yield protocol.Started(reply_id, model=step.model, provider=step.provider)
+                continue
+            for frame in _joined(step, reply_id, session):
                 yield frame
-            after = numbered.seq + len(numbered.events) - 1
+            after = step.seq + len(step.events) - 1
     except UnknownReply:
         pass
     async for frame in _from_row(reply_id, session, after):

@@ -69,6 +69,8 @@ async def test_before_the_first_token_the_next_provider_answers_and_nothing_show
         frames = await socket.say("Hi")
     assert text_of(frames) == words(0, 1, 2, 3, 4)
     assert notices(frames) == []
+    # The page waits for somebody else now.
+    assert [frame["provider"] for frame in frames if frame["type"] == "started"] == ["first", "second"]
     metadata = frames[-1]["metadata"]
     assert (metadata["ending"], metadata["provider"], metadata["attempts"]) == ("complete", "second", 2)
     made = await attempts(frames[-1]["replyId"])

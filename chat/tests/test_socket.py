@@ -260,6 +260,7 @@ async def test_an_answer_can_be_asked_for_again_and_continued(site, simulator):
         "thanks",
     ]
     assert (str(row.parent_id), row.continues) == (cut["replyId"], True)
+    assert more[0]["continues"] is True
     conversation = await Conversation.objects.aget()
     assert str(conversation.current_leaf_id) != cut["replyId"]
 

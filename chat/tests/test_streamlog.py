@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from chat import streamlog
-from chat.streamlog import Event, MemoryStreamLog, ReplyTooLong, StreamLog, UnknownReply
+from chat.streamlog import Asked, Event, MemoryStreamLog, Numbered, ReplyTooLong, StreamLog, UnknownReply
 
 REPLY = uuid.uuid4()
 
@@ -51,6 +51,18 @@ async def test_what_came_while_a_reader_was_busy_comes_at_once(log):
         log.append(REPLY, Event("text", str(n)))
     first = await anext(aiter(log.read(REPLY, 1)))
     assert (first.seq, len(first.events)) == (2, 3)
+
+
+async def test_who_is_asked_is_told_to_those_who_wait_and_takes_no_number(log):
+    log.tell(REPLY, Asked("a", "m"))
+    reading = aiter(log.read(REPLY, 0))
+    assert await anext(reading) == Asked("a", "m")
+    log.tell(REPLY, Asked("b", "m"))
+    assert await anext(reading) == Asked("b", "m")
+    log.append(REPLY, Event("text", "first"))
+    log.finish(REPLY)
+    assert [step async for step in reading] == [Numbered(1, [Event("text", "first")])]
+    assert [step async for step in log.read(REPLY, 1)] == []
 
 
 async def test_a_reader_from_another_life_begins_anew(log):

@@ -5,7 +5,7 @@ import { fetchMessages, Renewal } from "./catchup.js";
 import { findWords } from "./editor.js";
 import { describeEnding } from "./endings.js";
 import { gettext } from "./i18n.js";
-import { waitingFor } from "./names.js";
+import { begin, waitForAnother, waitInLine } from "./waiting.js";
 
 // The close code for whoever is not signed in, or not any more.
 const SIGNED_OUT = 4401;
@@ -17,7 +17,7 @@ export class Conversation {
   #handlers = {
     posted: (frame) => this.#posted(frame),
     started: (frame) => this.#started(frame),
-    queued: (frame) => this.page.thread.wait(frame.replyId, frame.position),
+    queued: (frame) => waitInLine(this.page, frame),
     chunk: (frame) => this.#take(frame, frame.from, frame.to, () => this.#text(frame)),
     reasoning: (frame) =>
       this.#take(frame, frame.from, frame.to, () => this.page.thread.addReasoning(frame.replyId, frame.content)),
@@ -72,6 +72,7 @@ export class Conversation {
 
   #started(frame) {
     const { outbox, thread } = this.page;
+    if (!frame.clientId && this.page.replies.knows(frame.replyId)) return void waitForAnother(this.page, frame);
     this.#renewal.outdate();
     const asked = outbox.frame(frame.clientId);
     outbox.remove(frame.clientId);
@@ -79,7 +80,7 @@ export class Conversation {
     if (asked && !thread.isPartial) this.#makeRoom(asked, frame);
     const isKnown = asked || thread.has(frame.replyId) || thread.has(frame.userMessageId);
     if (thread.isPartial || !isKnown) this.catchUp();
-    else this.#begin(frame, asked?.type === "continue");
+    else begin(this.page, frame);
     this.#changed();
     if (!this.isStored) this.#stored();
     this.page.list.touch(this.session);
@@ -92,13 +93,6 @@ export class Conversation {
     if (type === "regenerate") thread.cutFrom(messageId, "assistant");
     if (type === "edit") thread.addQuestion({ id: userMessageId, clientId, text: message });
     if (type !== "start") this.catchUp();
-  }
-
-  #begin({ replyId, userMessageId, provider }, continues, waiting = waitingFor(provider)) {
-    const { thread, replies, announcer } = this.page;
-    thread.addReply(replyId, { questionId: userMessageId, continues, waiting });
-    if (!replies.knows(replyId) && !replies.current) announcer.begin(`${waiting}.`);
-    replies.track(replyId);
   }
 
   // The first message of a new conversation has made it.

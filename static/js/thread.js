@@ -3,7 +3,7 @@
 import { showEnding } from "./endings.js";
 import { makeFacts } from "./facts.js";
 import { showFiles } from "./files.js";
-import { gettext, interpolate } from "./i18n.js";
+import { gettext } from "./i18n.js";
 import { Markdown, makePart } from "./markdown.js";
 import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
 import { reconcile } from "./reconcile.js";
@@ -109,11 +109,11 @@ export class Thread {
     turn.remove();
   }
 
-  wait(id, position) {
+  // What a reply waits for that has no text yet; `state` where that is another now.
+  wait(id, words, state) {
     this.#change(id, (turn) => {
-      turn.dataset.state = "queued";
-      const line = interpolate(gettext("Waiting for its turn, number %(position)s in line"), { position });
-      setWait(turn, position > 1 ? line : gettext("Waiting for its turn"));
+      if (state) turn.dataset.state = state;
+      setWait(turn, words);
     });
   }
 

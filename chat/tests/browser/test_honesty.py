@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
-from chat.tests.browser.pages import BROWSER, LONG, say, until_ended, until_text
+from chat.tests.browser.pages import BROWSER, LONG, replies, say, until_ended, until_text
 
 pytestmark = BROWSER
 
@@ -42,6 +42,27 @@ async def test_an_answer_without_text_can_be_tried_again_by_keyboard(page, add):
     await until_ended(page, 2)
     await expect(again).to_be_hidden()
     await expect(step(page, "Continue")).to_be_visible()
+
+
+async def test_the_page_says_whom_it_waits_for_after_a_silent_takeover_too(page, context, add):
+    await add("first", "sim-http500", name="Ann")
+    await add("second", "sim-stall-at0", 20, name="Bob")
+    await page.reload()
+    await say(page, "Hello")
+    wait = replies(page, "running").locator("[data-wait]")
+    await expect(wait).to_have_text("Waiting for Bob")
+    await expect(page.locator("[role=status]")).to_contain_text("Waiting for Bob.")
+    second = await context.new_page()
+    await second.goto(page.url)
+    await expect(replies(second, "running").locator("[data-wait]")).to_have_text("Waiting for Bob")
+    # What waits its turn has not been asked of anybody, and then it has.
+    await say(page, "More")
+    await expect(replies(page, "queued").locator("[data-wait]")).to_have_text("Waiting for its turn")
+    await page.click("[data-stop]")
+    await until_ended(page)
+    await expect(wait).to_have_text("Waiting for Bob")
+    await page.click("[data-stop]")
+    await until_ended(page, 2)
 
 
 async def test_words_that_were_refused_can_be_edited(page, add):
