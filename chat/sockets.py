@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -62,10 +63,9 @@ class OpenSockets:
             except Exception:
                 logger.exception("looking after the sockets failed")
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
 
     async def _look(self) -> None:
         visitors = {socket.visitor for sockets in self._by_key.values() for socket in sockets if socket.visitor}

@@ -161,6 +161,7 @@ class Server(daphne.server.Server):
         super().__init__(*args, **kwargs)
         self.exit_code = 0
         self.ports: list[Any] = []
+        self.closing = False
 
     def run(self) -> int:
         """Serve until a signal; return the exit code."""
@@ -231,15 +232,27 @@ class Server(daphne.server.Server):
             await lifespan.stop(settings.CHAT_SHUTDOWN_GRACE)
         except Exception:
             logger.exception("the replies could not be drained")
-        applications = [details.get("application_instance") for details in self.connections.values()]
+        self.closing = True
         for connection in list(self.connections):
             if isinstance(connection, Protocol):
                 connection.close_for_restart()
-        running = [application for application in applications if application and not application.done()]
-        if running:
-            _, left = await asyncio.wait(running, timeout=CLOSE_SECONDS)
-            for application in left:
-                application.cancel()
+        await self._end(self._running())
+        # A view that is cancelled has a thread that waits for it: without a loop it would never let the process go.
+        for application in self._running():
+            application.cancel()
+        await self._end(self._running())
+
+    def _running(self) -> list[asyncio.Future[None]]:
+        applications = [details.get("application_instance") for details in self.connections.values()]
+        return [application for application in applications if application and not application.done()]
+
+    async def _end(self, applications: list[asyncio.Future[None]]) -> None:
+        if applications:
+            await asyncio.wait(applications, timeout=CLOSE_SECONDS)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Begin nothing at the very end: what is asked over a connection that is still open is not answered."""
+        return None if self.closing else super().create_application(protocol, scope)
 
 
 def main() -> int:

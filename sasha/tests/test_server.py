@@ -50,6 +50,23 @@ async def stop(server, number: int = signal.SIGTERM) -> int:
     return await asyncio.to_thread(server.stop, number)
 
 
+async def ask_without_end(port: int, answered: asyncio.Event) -> None:
+    """Ask for the same over one connection, again and again, until the server closes it; `answered`: it has begun to."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = f"GET /api/connection HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    try:
+        while True:
+            writer.write(request)
+            await writer.drain()
+            if not await reader.read(65536):
+                return
+            answered.set()
+    except ConnectionError:
+        return
+    finally:
+        writer.close()
+
+
 async def row(reply_id: str) -> Message:
     return await Message.objects.aget(pk=reply_id)
 
@@ -90,6 +107,15 @@ async def test_sigterm_lets_a_running_reply_finish_and_takes_no_new_one(serve):
 def refuses_connections(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_requests_up_to_the_last_moment_do_not_hold_up_the_end(serve):
+    server = serve(CHAT_SHUTDOWN_GRACE="0")
+    busy = asyncio.Event()
+    visitors = [asyncio.create_task(ask_without_end(server.port, busy)) for _ in range(8)]
+    await busy.wait()
+    assert await stop(server) == 0
+    await asyncio.gather(*visitors)
 
 
 async def test_kill_9_leaves_no_child_and_the_reply_is_interrupted_with_its_text(serve):
