@@ -51,7 +51,7 @@ async def stop(server, number: int = signal.SIGTERM) -> int:
 
 
 async def ask_without_end(port: int, answered: asyncio.Event) -> None:
-    """Ask for the same over one connection, again and again, until the server closes it; `answered`: it has begun to."""
+    """Ask for the same over one connection until the server closes it; `answered` is set with the first answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = f"GET /api/connection HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     try:
