@@ -8,10 +8,12 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
 from django.contrib.auth.models import User
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.accounts import is_reserved
-from chat.models import Account, Conversation
+from chat.history import site_settings
+from chat.models import Account, Conversation, Failover
 
 NAME_LENGTH = 60
 
@@ -107,8 +109,25 @@ class DefaultsForm(forms.Form):
         return {name: value for name, value in given.items() if value is not None}
 
 
+# What can follow when a provider fails in mid-answer, in the reader's words.
+FAILOVERS = {
+    Failover.CONTINUE: _("another model continues"),
+    Failover.ASK: _("ask me"),
+    Failover.OFF: _("leave it as it is"),
+}
+
+
+def list_failovers() -> list[tuple[str, str]]:
+    """Return what can be chosen, each with its words; "" is what the site does."""
+    usual = FAILOVERS[Failover(site_settings().failover)]
+    default = gettext("%(choice)s (default)") % {"choice": usual}
+    return [("", default), *((choice.value, str(words)) for choice, words in FAILOVERS.items())]
+
+
 class ConversationSettingsForm(DefaultsForm):
-    """What holds for one conversation; what is left empty is as in the account."""
+    """What holds for one conversation; what is left empty is as in the account, or as the site is set up."""
+
+    failover = forms.ChoiceField(label=_("If an answer breaks off"), required=False, choices=list_failovers)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,7 +141,8 @@ class ConversationSettingsForm(DefaultsForm):
     @classmethod
     def of_conversation(cls, conversation: Conversation, data: Any = None) -> ConversationSettingsForm:
         """Return the form with what is stored, or with `data` that was posted."""
-        return cls(data, initial={"system_prompt": conversation.system_prompt, **conversation.parameters})
+        stored = {"system_prompt": conversation.system_prompt, "failover": conversation.failover}
+        return cls(data, initial={**stored, **conversation.parameters})
 
 
 class LanguageForm(forms.Form):

@@ -128,6 +128,7 @@ class Draft:
         """Store a person's message and its empty reply."""
         if frame.settings and self.conversation._state.adding:
             self.conversation.system_prompt = frame.settings.system_prompt or ""
+            self.conversation.failover = frame.settings.failover or ""
             self.conversation.parameters = frame.settings.parameters
         parent_id = self._get(frame.parent_id, Role.ASSISTANT).id if frame.parent_id else None
         return self._post_question(frame, parent_id or self.conversation.current_leaf_id)

@@ -54,6 +54,10 @@ class BadFrame(Exception):
 # --- Client to server -------------------------------------------------------------------------------------------------
 
 
+# What can follow when a provider fails in mid-answer: the values of chat.models.Failover.
+FAILOVERS = ("continue", "ask", "off")
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What a message may set for its own answer: the temperature from 0 to 2, and at most so many tokens."""
@@ -74,9 +78,12 @@ class FirstSettings(Parameters):
     """What a new conversation begins with, for all of its answers."""
 
     system_prompt: str | None = None
+    failover: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.failover not in (None, *FAILOVERS):
+            raise BadFrame("bad_frame", f"The field 'failover' is one of: {', '.join(FAILOVERS)}.")
         if self.system_prompt and len(self.system_prompt) > SYSTEM_PROMPT_LENGTH:
             raise BadFrame("too_long", f"A system prompt has at most {SYSTEM_PROMPT_LENGTH} characters.")
 

@@ -16,6 +16,9 @@ from providers import budgets
 from providers.costs import total_input, usage_of
 from providers.models import Attempt, CountSource, Model
 
+# Above it the gauge warns; templates/chat/sums.html colours it by the same figure.
+HIGH_PERCENT = 80
+
 
 @dataclass(frozen=True)
 class Gauge:
@@ -31,11 +34,19 @@ class Gauge:
         return min(100, max(1, round(100 * self.used / self.window))) if self.used else 0
 
     @property
+    def is_high(self) -> bool:
+        """Return whether the context is nearly full."""
+        return self.percent > HIGH_PERCENT
+
+    @property
     def words(self) -> str:
-        """Return `Context: 12 % of 128,000 tokens`."""
+        """Return `Context: 12 % of 128,000 tokens`, and what follows where it is nearly full."""
         about = _("Context: about %(percent)s %% of %(window)s tokens")
         words = about if self.estimated else _("Context: %(percent)s %% of %(window)s tokens")
-        return words % {"percent": self.percent, "window": f"{self.window:,}"}
+        described = words % {"percent": self.percent, "window": f"{self.window:,}"}
+        if not self.is_high:
+            return described
+        return _("%(context)s, nearly full: older messages are left out once there is no room") % {"context": described}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from chat.branches import Versions
 from chat.models import Attachment, Message, Role, State
@@ -192,11 +192,14 @@ def list_facts(reply: Message, names: Names) -> list[str]:
     if reply.input_tokens is not None:
         # Cached ones are read as well; the column holds the fresh ones alone.
         count = reply.input_tokens + (reply.cache_read_tokens or 0) + (reply.cache_write_tokens or 0)
-        facts.append(_("%(count)s tokens in") % {"count": count})
+        facts.append(ngettext("%(count)s token in", "%(count)s tokens in", count) % {"count": f"{count:,}"})
     if reply.output_tokens is not None:
-        facts.append(_("%(count)s tokens out") % {"count": reply.output_tokens})
+        words = ngettext("%(count)s token out", "%(count)s tokens out", reply.output_tokens)
+        facts.append(words % {"count": f"{reply.output_tokens:,}"})
     if cost := describe_cost(reply.cost_usd, reply.cost_source, reply.attempts):
         facts.append(cost)
+    if reply.attempts > 1:
+        facts.append(ngettext("%(count)s attempt", "%(count)s attempts", reply.attempts) % {"count": reply.attempts})
     return facts
 
 

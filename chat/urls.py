@@ -31,7 +31,6 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/delete", conversations.delete, name="delete"),
     path("c/<uuid:conversation_id>/restore", conversations.restore, name="restore"),
     path("c/<uuid:conversation_id>/sums", page.conversation_sums, name="sums"),
-    path("c/<uuid:conversation_id>/failover", page.choose_failover, name="failover"),
     path("c/<uuid:conversation_id>/export", exports.export_page, name="export"),
     path("c/<uuid:conversation_id>/export.md", exports.export, {"extension": "md"}, name="export-md"),
     path("c/<uuid:conversation_id>/export.txt", exports.export, {"extension": "txt"}, name="export-txt"),

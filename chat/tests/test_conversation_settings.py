@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 from django.test import Client
 
-from chat.models import Conversation
+from chat.models import Conversation, Failover
+from chat.protocol import FAILOVERS
 
 
 def test_what_is_out_of_range_is_refused_beside_its_field_and_nothing_is_lost(db):
@@ -25,3 +26,7 @@ def test_what_is_out_of_range_is_refused_beside_its_field_and_nothing_is_lost(db
     talk.refresh_from_db()
     assert (talk.system_prompt, talk.parameters) == ("Be kind.", {"max_tokens": 50})
     assert 'value="50"' in client.get(url).text
+
+
+def test_the_protocol_knows_what_can_follow_a_break():
+    assert set(FAILOVERS) == set(Failover.values)

@@ -101,7 +101,7 @@ def script():
 def test_a_token_opens_the_chat_and_needs_no_csrf_token(script):
     conversation = Conversation.objects.get()
     assert "Of alice" in script.get(reverse("chat:conversation", args=[conversation.pk])).content.decode()
-    choose = reverse("chat:failover", args=[conversation.pk])
+    choose = reverse("chat:settings", args=[conversation.pk])
     assert script.post(choose, {"failover": "off"}).status_code == 302
     conversation.refresh_from_db()
     assert conversation.failover == "off"
@@ -118,7 +118,7 @@ def test_a_token_opens_neither_the_account_nor_the_admin(script):
 def test_with_a_cookie_beside_the_token_the_csrf_token_is_asked_for(script):
     script.cookies["sessionid"] = "anything"
     conversation = Conversation.objects.get()
-    assert script.post(reverse("chat:failover", args=[conversation.pk]), {"failover": "off"}).status_code == 403
+    assert script.post(reverse("chat:settings", args=[conversation.pk]), {"failover": "off"}).status_code == 403
 
 
 @pytest.mark.parametrize("change", ["revoke", "switch off"])

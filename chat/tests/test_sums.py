@@ -89,3 +89,10 @@ def test_the_page_shows_them_and_fetches_them_again(conversation, settings, tmp_
     html = client.get(f"/c/{conversation.pk}/sums").text
     assert '<meter min="0" max="100" high="80" value="24">' in html
     assert "This conversation: $0.5000" in html
+
+
+@pytest.mark.parametrize(("used", "is_high"), [(3200, False), (3300, True), (9000, True)])
+def test_a_context_that_is_nearly_full_says_what_follows(used, is_high):
+    gauge = Gauge(used, 4000)
+    assert gauge.is_high == is_high
+    assert gauge.words.endswith(", nearly full: older messages are left out once there is no room") == is_high

@@ -6,34 +6,26 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from chat import deletion
 from chat.answered import make_story
 from chat.branches import Tree, Window, tree_of, window_around, window_at_end, window_before
 from chat.forms import ConversationSettingsForm
-from chat.history import site_settings
 from chat.identity import find_user, get_user_or_404
 from chat.listing import find_zone, list_conversations
-from chat.models import Conversation, Failover, Message, Role
+from chat.models import Conversation, Message, Role
 from chat.next_steps import describe_endings
 from chat.picker import introduce, list_providers, list_unavailable
 from chat.shown import list_turns
 from chat.sums import find_sums
 from chat.turns import Notice, Turn
 
-# What a reader can choose for a conversation, in the reader's words.
-FAILOVERS = {
-    Failover.CONTINUE: _("another continues"),
-    Failover.ASK: _("ask me"),
-    Failover.OFF: _("leave it"),
-}
 # What a browser offers first; what a file is, its content decides. Told so, an iPhone makes JPEGs of its photos.
 ACCEPTED_FILES = (
     "image/png,image/jpeg,image/webp,image/gif,text/*,application/json,application/xml,.md,.csv,.log,.json,.yaml,.yml,"
@@ -98,18 +90,6 @@ def _get_message_id(text: str, tree: Tree) -> uuid.UUID:
     return message_id
 
 
-@require_POST
-def choose_failover(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
-    """Store what happens in this conversation when a provider fails in mid-answer; "" leaves it to the site."""
-    owned = Conversation.objects.of(get_user_or_404(request))
-    found = get_object_or_404(owned.only("pk"), pk=conversation_id)
-    choice = request.POST.get("failover", "")
-    if choice not in ("", *FAILOVERS):
-        return HttpResponseBadRequest(gettext("There is no such choice."))
-    owned.filter(pk=found.pk).update(failover=choice)
-    return redirect("chat:conversation", found.pk)
-
-
 @require_safe
 @never_cache
 def conversation_sums(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
@@ -150,7 +130,6 @@ def _render(
         "blank_question": Turn(None, Role.USER),
         "blank_reply": Turn(None, Role.ASSISTANT),
         "blank_notice": Notice("ask"),
-        "failovers": _list_failovers(),
         "providers": providers,
         "unavailable": list_unavailable(providers),
         "sums": find_sums(shown.pk if turns else None, user.pk if user else None),
@@ -171,10 +150,3 @@ def _find_deleted(request: HttpRequest, user: User | None) -> Conversation | Non
         return deletion.find_deleted(user, uuid.UUID(request.GET.get("deleted", "")))
     except ValueError:
         return None
-
-
-def _list_failovers() -> dict[str, str]:
-    """Return what can be chosen, each with its words; "" is what the site does."""
-    usual = FAILOVERS[Failover(site_settings().failover)]
-    default = gettext("%(choice)s (default)") % {"choice": usual}
-    return {"": default, **{choice.value: str(words) for choice, words in FAILOVERS.items()}}

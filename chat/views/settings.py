@@ -1,4 +1,4 @@
-"""What holds for the answers of one conversation: its system prompt and its parameters."""
+"""What holds for the answers of one conversation: its system prompt, its parameters, what follows a break."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def conversation_settings(request: HttpRequest, conversation_id: uuid.UUID) -> H
     conversation = get_object_or_404(owned, pk=conversation_id)
     form = ConversationSettingsForm.of_conversation(conversation, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        chosen = {"system_prompt": form.cleaned_data["system_prompt"], "parameters": form.parameters()}
-        owned.filter(pk=conversation.pk).update(**chosen)
+        chosen = {name: form.cleaned_data[name] for name in ("system_prompt", "failover")}
+        owned.filter(pk=conversation.pk).update(parameters=form.parameters(), **chosen)
         tell_changed_from_view(conversation, "settings")
         return redirect("chat:conversation", conversation.pk)
     status = 400 if form.errors else 200

@@ -1,6 +1,6 @@
 // What stands under an answer that has just ended, in the words of chat/turns.py.
 
-import { gettext, interpolate } from "./i18n.js";
+import { gettext, interpolate, ngettext } from "./i18n.js";
 import { nameModel } from "./names.js";
 
 // Returns what is known about an answer, as items of a list.
@@ -21,14 +21,20 @@ function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUs
   }
   if (usage.inputTokens !== undefined) {
     const count = usage.inputTokens + (usage.cacheReadTokens ?? 0) + (usage.cacheWriteTokens ?? 0);
-    facts.push(interpolate(gettext("%(count)s tokens in"), { count }));
+    facts.push(describeCount(ngettext("%(count)s token in", "%(count)s tokens in", count), count));
   }
   if (usage.outputTokens !== undefined) {
-    facts.push(interpolate(gettext("%(count)s tokens out"), { count: usage.outputTokens }));
+    const count = usage.outputTokens;
+    facts.push(describeCount(ngettext("%(count)s token out", "%(count)s tokens out", count), count));
   }
   const cost = describeCost(costUsd, costSource, attempts);
   if (cost) facts.push(cost);
+  if (attempts > 1) facts.push(describeCount(ngettext("%(count)s attempt", "%(count)s attempts", attempts), attempts));
   return facts;
+}
+
+function describeCount(words, count) {
+  return interpolate(words, { count: count.toLocaleString("en") });
 }
 
 export function formatDuration(milliseconds) {

@@ -14,7 +14,6 @@ import { Conversation } from "./conversation.js";
 import { ConversationList } from "./conversation_list.js";
 import { ConversationMenus } from "./conversation_menu.js";
 import { continueOnScroll } from "./endless.js";
-import { FailoverChoice } from "./failover.js";
 import { gettext } from "./i18n.js";
 import { listenForCode } from "./markdown/code.js";
 import { Outbox } from "./outbox.js";
@@ -105,8 +104,7 @@ const connection = new Connection(session, {
   state: (diagnosis) => status.diagnosed(diagnosis),
 });
 const unsent = new Unsent({ outbox, thread, messages: find("messages"), template: template("unsent") });
-const failover = new FailoverChoice(find("failover-form"), () => status.show(gettext("Your choice could not be stored. Try again.")));
-const page = { announcer, composer, connection, failover, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
+const page = { announcer, composer, connection, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
 const conversation = new Conversation(page, { session, url, isNew });
 
 function offerSignIn() {
@@ -121,7 +119,6 @@ function rename(title) {
 
 // The conversation has been stored, and can be renamed and all that.
 function showStored() {
-  failover.enable();
   find("bar-menu").hidden = false;
   find("new-link").removeAttribute("aria-current");
 }

@@ -26,9 +26,9 @@ export class Settings {
   // What goes along with a message that may be the first.
   get ofFirst() {
     if (this.#page.conversation.isStored || !this.#first) return {};
-    const { systemPrompt, ...given } = read(this.#first);
+    const { systemPrompt, failover, ...given } = read(this.#first);
     const numbers = Object.fromEntries(Object.entries(given).filter(([, value]) => value).map(([name, value]) => [name, Number(value)]));
-    const settings = { ...numbers, ...(systemPrompt && { systemPrompt }) };
+    const settings = { ...numbers, ...(systemPrompt && { systemPrompt }), ...(failover && { failover }) };
     return Object.keys(settings).length ? { settings } : {};
   }
 
@@ -64,6 +64,6 @@ export class Settings {
 }
 
 function read(form) {
-  const { system_prompt, temperature, max_tokens } = form.elements;
-  return { systemPrompt: system_prompt.value.trim(), temperature: temperature.value, maxTokens: max_tokens.value };
+  const { system_prompt, temperature, max_tokens, failover } = form.elements;
+  return { systemPrompt: system_prompt.value.trim(), temperature: temperature.value, maxTokens: max_tokens.value, failover: failover.value };
 }

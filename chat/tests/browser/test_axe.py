@@ -40,7 +40,6 @@ WITHOUT_PARAMETERS = {
 }
 # What a browser never shows as a page of ours.
 NOT_PAGES = {
-    "chat:failover",
     "chat:sums",
     "chat:branch",
     "chat:source",

@@ -534,26 +534,20 @@ async def test_the_choice_of_models_follows_what_happens(page, add):
     await expect(option).to_be_enabled()
 
 
-async def test_what_follows_a_break_is_chosen_for_a_conversation_and_kept(page, add):
+async def test_what_follows_a_break_is_chosen_before_the_first_message_and_kept(page, add):
     await add("first", CUT)
     await add("second", GOOD, 20)
-    choice = page.get_by_label("If it breaks off")
-    await expect(choice).to_be_disabled()
-    await say(page, "Hello", SHORT)
+    await page.get_by_role("link", name="Instructions and parameters").click()
+    sheet = page.get_by_role("dialog", name="Instructions and parameters")
+    choice = sheet.get_by_label("If an answer breaks off")
+    await choice.select_option(label="leave it as it is")
+    await sheet.get_by_role("button", name="Save").click()
+    await expect(sheet).to_be_hidden()
+    await say(page, "Hello")
     await until_ended(page)
-    async with page.expect_response("**/failover"):
-        await choice.select_option(label="leave it")
-    await page.reload()
-    await expect(choice).to_have_value("off")
-    await page.select_option("[data-model]", "")
-    await say(page, "Again")
-    await until_ended(page, 2)
     row = await stored(page)
     assert (row.ending, row.attempts, row.text) == ("cut", 1, "word0 word1 word2 ")
-    # What the server has not taken is not shown as chosen.
-    await page.route("**/failover", lambda route: route.abort("connectionrefused"))
-    await choice.select_option("ask")
-    await expect(page.locator("[data-status]")).to_contain_text("Your choice could not be stored.")
+    await page.get_by_role("link", name="Instructions and parameters").click()
     await expect(choice).to_have_value("off")
 
 
