@@ -256,6 +256,7 @@ async def test_a_stream_says_that_the_server_stops(site, client):
 # --- On a real server -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_real_server_streams_and_forgets_who_went_away(transactional_db, provider):
     with server_process() as server:
         process = psutil.Process(server.process.pid)

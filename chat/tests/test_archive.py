@@ -95,6 +95,7 @@ def test_an_archive_can_be_imported_with_its_files(alice):
     assert (len(send(alice, content).skipped), len(send(bob, content).skipped)) == (2, 2)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_conversations(alice):
     def peak_of(count: int) -> int:
         Conversation.objects.all().delete()

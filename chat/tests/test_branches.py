@@ -15,6 +15,8 @@ from chat import branches
 from chat.branches import Node, Tree, window_around, window_at_end, window_before
 from chat.models import Conversation, Message, Role, State
 
+# The id of nothing.
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -137,7 +139,7 @@ def test_the_other_version_is_shown_with_what_follows_it(client, talk):
     assert f'value="{new.pk}"' in page
 
 
-@pytest.mark.parametrize("message", ["", "x", str(uuid.uuid4())])
+@pytest.mark.parametrize("message", ["", "x", UNKNOWN])
 def test_what_is_no_version_of_anything_is_not_there(client, talk, message):
     add(talk, None, "Q")
     assert client.post(f"/c/{talk.pk}/branch", {"message": message}).status_code == 404

@@ -20,7 +20,7 @@ from sasha.testing import eventually, free_port, server_process
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SAMPLE = re.search(r"```nginx\n(.*?)```", (settings.BASE_DIR / "docs/proxies.md").read_text(), re.DOTALL)[1]
 

@@ -14,6 +14,8 @@ from providers.aichat import LIVE
 from sasha.testing import Socket, eventually, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# The id of nothing.
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 def kinds(frames: list[dict]) -> list[str]:
@@ -357,11 +359,11 @@ async def test_parameters_reach_the_provider(site, simulator):
         ('{"message": "a\\ud800"}', "bad_text"),
         (json.dumps({"message": "x", "clientId": "c" * 65}), "bad_frame"),
         (json.dumps({"message": "x", "model": "m" * 161}), "bad_frame"),
-        (json.dumps({"message": "x", "parentId": str(uuid.uuid4())}), "not_found"),
+        (json.dumps({"message": "x", "parentId": UNKNOWN}), "not_found"),
         (json.dumps({"message": "x", "attachments": [{"name": "a"}]}), "bad_frame"),
-        (json.dumps({"type": "stop", "replyId": str(uuid.uuid4())}), "not_found"),
-        (json.dumps({"type": "attach", "replyId": str(uuid.uuid4())}), "not_found"),
-        (json.dumps({"type": "regenerate", "messageId": str(uuid.uuid4())}), "not_found"),
+        (json.dumps({"type": "stop", "replyId": UNKNOWN}), "not_found"),
+        (json.dumps({"type": "attach", "replyId": UNKNOWN}), "not_found"),
+        (json.dumps({"type": "regenerate", "messageId": UNKNOWN}), "not_found"),
     ],
 )
 async def test_bad_input_gets_one_error_and_the_socket_stays_usable(site, frame, code):
