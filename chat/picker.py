@@ -133,7 +133,8 @@ def describe_context(tokens: int | None) -> str:
 def _make_option(candidate: Candidate, tiers: Sequence[Tier]) -> Option:
     paused = _("paused, but the nearest to recovery") if candidate.early else ""
     room = describe_context(candidate.context_window)
-    note = ", ".join(filter(None, [paused, describe_price(tiers), room]))
+    images = _("takes images") if candidate.row.vision else ""
+    note = ", ".join(filter(None, [paused, describe_price(tiers), room, images]))
     return Option(str(candidate), candidate.label, candidate.full_name, note, vision=candidate.row.vision)
 
 

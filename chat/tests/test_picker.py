@@ -196,3 +196,9 @@ def test_the_picker_tells_the_price_and_the_room():
     make_provider("http://127.0.0.1:1", "a")
     Model.objects.update(context_window=128_000)
     assert list_providers(None)[0].options[0].note == "price unknown, 128K context"
+
+
+def test_the_picker_marks_who_takes_images():
+    make_provider("http://127.0.0.1:1", "a")
+    Model.objects.update(vision=True)
+    assert list_providers(None)[0].options[0].note == "price unknown, takes images"

@@ -101,7 +101,13 @@ function chooseModel({ asking, dialog }, turn) {
     item.append(button);
     list.append(item);
   }
-  openSheet(dialog, gettext("Answer again with another model"), list);
+  // Who cannot be asked, and why: a phone shows no more of it than fits beside a name.
+  const others = document.createElement("p");
+  others.className = "models-others";
+  others.textContent = document.querySelector("[data-unavailable]").textContent;
+  const content = document.createDocumentFragment();
+  content.append(list, others);
+  openSheet(dialog, gettext("Answer again with another model"), content);
 }
 
 // The question and what it would take along come from the server.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.utils import timezone
 from playwright.async_api import expect
 
 from chat.tests.browser.pages import BROWSER, LONG, replies, say, until_ended, until_text
@@ -17,6 +20,8 @@ def step(page, name: str):
 
 async def test_an_answer_without_text_can_be_tried_again_by_keyboard(page, add):
     await add("first", "sim-http500")
+    paused = {"breaker": "open", "open_until": timezone.now() + timedelta(minutes=5), "open_reason": "It failed."}
+    await add("ill", "m", **paused)
     await page.reload()
     await page.select_option("[data-model]", "first:sim-http500")
     await page.get_by_label("Only this model").check()
@@ -42,6 +47,10 @@ async def test_an_answer_without_text_can_be_tried_again_by_keyboard(page, add):
     await until_ended(page, 2)
     await expect(again).to_be_hidden()
     await expect(step(page, "Continue")).to_be_visible()
+    # Why another cannot be asked can be read on a phone as well.
+    await replies(page).last.get_by_role("button", name="Answer again with another model").click()
+    sheet = page.get_by_role("dialog", name="Answer again with another model")
+    await expect(sheet).to_contain_text("Not available: Ill: paused until ")
 
 
 async def test_the_page_says_whom_it_waits_for_after_a_silent_takeover_too(page, context, add):
