@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from chat.figures import format_count
 from chat.models import IMPORTED, Message
 from chat.money import about, format_rate, format_usd
 from chat.turns import Names, format_duration
@@ -77,8 +78,8 @@ def make_story(reply: Message) -> Story:
 def _explain_nobody(reply: Message) -> str:
     if reply.evidence == IMPORTED:
         return _("This answer was imported. How it was made is not known here.")
-    ended = "" if not reply.ending else reply.error or Ending(reply.ending).sentence
-    return f"{_('Nobody was asked.')} {ended}"
+    nobody = _("Nobody was asked.")
+    return f"{nobody} {reply.error or Ending(reply.ending).sentence}" if reply.ending else nobody
 
 
 def find_names(exact: Iterable[str]) -> Names:
@@ -180,13 +181,13 @@ def _of_these(parts: dict[str, int | None]) -> str:
 
 
 def _count(tokens: int | None) -> str:
-    return str(UNKNOWN) if tokens is None else f"{tokens:,}"
+    return str(UNKNOWN) if tokens is None else format_count(tokens)
 
 
 def _describe_source(attempt: Attempt) -> str:
     if not attempt.count_source:
         return str(UNKNOWN)
-    words = CountSource(attempt.count_source).label
+    words = str(CountSource(attempt.count_source).label)
     return f"{words}: {attempt.count_method}" if attempt.count_method else words
 
 
@@ -217,7 +218,7 @@ def _describe_price(attempt: Attempt) -> str:
 def _describe_origin(price: dict[str, str]) -> str:
     parts = []
     if price.get("above_tokens"):
-        parts.append(_("for more than %(count)s tokens in") % {"count": f"{price['above_tokens']:,}"})
+        parts.append(_("for more than %(count)s tokens in") % {"count": format_count(int(price["above_tokens"]))})
     if price.get("valid_from"):
         parts.append(_("since %(date)s") % {"date": price["valid_from"][:10]})
     source = price.get("source", "")
@@ -248,7 +249,7 @@ def _sum(counts: Sequence[int | None]) -> str:
     known = [count for count in counts if count is not None]
     if not known:
         return str(UNKNOWN)
-    count = f"{sum(known):,}"
+    count = format_count(sum(known))
     return count if len(known) == len(counts) else _("at least %(count)s") % {"count": count}
 
 

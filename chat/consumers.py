@@ -79,7 +79,7 @@ class ChatConsumer(AsyncConsumer):
             await self._close(CloseCode.BAD_SESSION, "Name the session: /ws?session= and 1 to 64 of A-Z a-z 0-9 . _ -")
         elif query.get("from") == ["page"] and not any(name == b"origin" for name, _ in self.scope["headers"]):
             # A browser always names it. Without it the page's reader would be taken for a script.
-            await self._close(CloseCode.FORBIDDEN, "Something on the way removes the header Origin.")
+            await self._close(CloseCode.FORBIDDEN, _("Something on the way removes the header Origin."))
         elif visitor is None:
             await self._close(CloseCode.SIGN_IN, _("Sign in first."))
         elif open_sockets.is_called_back(visitor.key):

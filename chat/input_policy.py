@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from chat.figures import format_count
 from chat.protocol import BadFrame
 
 
@@ -14,4 +15,5 @@ def check(text: str, *, has_files: bool = False) -> None:
         raise BadFrame("empty_message", _("The message is empty."))
     if len(text) > settings.CHAT_MESSAGE_LENGTH:
         words = _("The message has %(count)s characters; %(most)s are allowed.")
-        raise BadFrame("too_long", words % {"count": f"{len(text):,}", "most": f"{settings.CHAT_MESSAGE_LENGTH:,}"})
+        counts = {"count": format_count(len(text)), "most": format_count(settings.CHAT_MESSAGE_LENGTH)}
+        raise BadFrame("too_long", words % counts)

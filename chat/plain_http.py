@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from asgiref.sync import SyncToAsync, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connections
+from django.utils.translation import gettext as _
 
 from chat import groups, protocol
 from chat.consumers import ChatConsumer
@@ -144,7 +145,7 @@ class FrameStream:
 
     def close_for_restart(self) -> None:
         """Say goodbye to the reader; whoever has not read what came before is cut."""
-        goodbye = protocol.Closing(protocol.CloseCode.RESTARTING, "The server is restarting.")
+        goodbye = protocol.Closing(protocol.CloseCode.RESTARTING, _("The server is restarting."))
         with contextlib.suppress(asyncio.QueueFull):
             self._frames.put_nowait(json.loads(protocol.encode(goodbye)))
             self._frames.put_nowait(None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Q, Sum
 from django.utils.translation import gettext as _
 
+from chat.figures import format_count
 from chat.money import describe_total
 from providers import budgets
 from providers.costs import total_input, usage_of
@@ -43,7 +44,7 @@ class Gauge:
         """Return `Context: 12 % of 128,000 tokens`, and what follows where it is nearly full."""
         about = _("Context: about %(percent)s %% of %(window)s tokens")
         words = about if self.estimated else _("Context: %(percent)s %% of %(window)s tokens")
-        described = words % {"percent": self.percent, "window": f"{self.window:,}"}
+        described = words % {"percent": self.percent, "window": format_count(self.window)}
         if not self.is_high:
             return described
         return _("%(context)s, nearly full: older messages are left out once there is no room") % {"context": described}

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from chat.branches import Versions
+from chat.figures import format_count, format_tenths
 from chat.models import Attachment, Message, Role, State
 from chat.money import describe_cost
 from chat.next_steps import Step, find_step
@@ -192,10 +193,10 @@ def list_facts(reply: Message, names: Names) -> list[str]:
     if reply.input_tokens is not None:
         # Cached ones are read as well; the column holds the fresh ones alone.
         count = reply.input_tokens + (reply.cache_read_tokens or 0) + (reply.cache_write_tokens or 0)
-        facts.append(ngettext("%(count)s token in", "%(count)s tokens in", count) % {"count": f"{count:,}"})
+        facts.append(ngettext("%(count)s token in", "%(count)s tokens in", count) % {"count": format_count(count)})
     if reply.output_tokens is not None:
         words = ngettext("%(count)s token out", "%(count)s tokens out", reply.output_tokens)
-        facts.append(words % {"count": f"{reply.output_tokens:,}"})
+        facts.append(words % {"count": format_count(reply.output_tokens)})
     if cost := describe_cost(reply.cost_usd, reply.cost_source, reply.attempts):
         facts.append(cost)
     if reply.attempts > 1:
@@ -209,7 +210,7 @@ def format_duration(milliseconds: int) -> str:
         return _("%(count)s ms") % {"count": milliseconds}
     seconds = milliseconds // 1000
     if seconds < 10:
-        return _("%(count)s s") % {"count": f"{seconds}.{milliseconds % 1000 // 100}"}
+        return _("%(count)s s") % {"count": format_tenths(milliseconds // 100)}
     if seconds < 60:
         return _("%(count)s s") % {"count": seconds}
     return _("%(minutes)s min %(seconds)s s") % {"minutes": seconds // 60, "seconds": seconds % 60}

@@ -18,6 +18,9 @@ from django.db.models import Exists, F, OuterRef, Q, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Round
 from django.utils import timezone
+from django.utils.formats import date_format, time_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from providers.models import COST, Attempt, Budget, BudgetUse, Period, Reservation, Scope
 
@@ -27,6 +30,17 @@ WARNING_SHARE = Decimal("0.8")
 TOLERANCE_USD = Decimal("1e-9")
 # Amounts are shown to a hundredth of a cent, as exactly as a limit can be set.
 SHOWN = Decimal("0.0001")
+# What a user is told, by whether the budget is the site's, its period, and whether nothing is left of it.
+WARNINGS = {
+    (False, Period.DAY, False): _("Your budget of %(limit)s a day is used to %(percent)s %%."),
+    (False, Period.DAY, True): _("Your budget of %(limit)s a day is used up."),
+    (False, Period.MONTH, False): _("Your budget of %(limit)s a month is used to %(percent)s %%."),
+    (False, Period.MONTH, True): _("Your budget of %(limit)s a month is used up."),
+    (True, Period.DAY, False): _("This site's budget of %(limit)s a day is used to %(percent)s %%."),
+    (True, Period.DAY, True): _("This site's budget of %(limit)s a day is used up."),
+    (True, Period.MONTH, False): _("This site's budget of %(limit)s a month is used to %(percent)s %%."),
+    (True, Period.MONTH, True): _("This site's budget of %(limit)s a month is used up."),
+}
 
 
 @dataclass(frozen=True)
@@ -269,8 +283,30 @@ def find_warning(user_id: int | None, *, staff: bool = False, now: datetime | No
     most = max(shown, key=lambda use: use.share, default=None)
     if most is None or most.share < WARNING_SHARE:
         return ""
-    used = "is used up" if _is_used_up(most) else f"is used to {int(most.share * 100)} %"
-    return f"{_name(most.budget)} {used}{_held_back(most)}. {_renewal(most)}"
+    return " ".join([_warn(most), *_tell_reserved(most), _tell_renewal(most)])
+
+
+def _warn(standing: Standing) -> str:
+    budget = standing.budget
+    words = WARNINGS[budget.scope == Scope.SITE, Period(budget.period), _is_used_up(standing)]
+    limit = _usd(budget.limit_usd, ROUND_FLOOR)
+    return gettext(words) % {"limit": limit, "percent": int(100 * standing.share)}
+
+
+def _tell_reserved(standing: Standing) -> list[str]:
+    if standing.reserved_usd < SHOWN:
+        return []
+    held = _usd(standing.reserved_usd, ROUND_FLOOR)
+    return [gettext("Of it, %(held)s is held back for answers that are still running.") % {"held": held}]
+
+
+def _tell_renewal(standing: Standing) -> str:
+    at = standing.renews_at.astimezone(timezone.get_default_timezone())
+    when = {"time": time_format(at, "H:i"), "zone": timezone.get_default_timezone_name()}
+    if standing.budget.period != Period.MONTH:
+        return gettext("It renews at %(time)s (%(zone)s).") % when
+    when["day"] = date_format(at, "MONTH_DAY_FORMAT")
+    return gettext("It renews on %(day)s at %(time)s (%(zone)s).") % when
 
 
 def find_refusal(standings: Iterable[Standing], amount: Decimal) -> Refusal | None:

@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from providers.endings import Ending
 from providers.kinds import Kind
@@ -121,9 +122,9 @@ class Model(models.Model):
 class PriceSource(models.TextChoices):
     """Where a price comes from; what an admin has set, no command replaces."""
 
-    CATALOGUE = "catalogue", "catalogue"
+    CATALOGUE = "catalogue", _("catalogue")
     SYNC = "sync", "genai-prices"
-    ADMIN = "admin", "set by hand"
+    ADMIN = "admin", _("set by hand")
 
 
 # US dollars per million tokens. Six places, with which a cost of twelve is exact.
@@ -175,10 +176,10 @@ class Price(models.Model):
 class CountSource(models.TextChoices):
     """Where an attempt's token counts come from."""
 
-    REPORTED = "reported", "reported by the provider"
-    ESTIMATED = "estimated", "estimated"
-    NOT_BILLED = "not billed", "nothing was billed"
-    UNKNOWN = "unknown", "unknown"
+    REPORTED = "reported", _("reported by the provider")
+    ESTIMATED = "estimated", _("estimated")
+    NOT_BILLED = "not billed", _("nothing was billed")
+    UNKNOWN = "unknown", _("unknown")
 
 
 class Attempt(models.Model):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
-from django.views.i18n import JavaScriptCatalog
 
 from providers import money_pages
+from sasha.words import words
 
 # The lists need the width, and the header has the doors.
 admin.site.enable_nav_sidebar = False
@@ -21,7 +20,7 @@ reports = [
 urlpatterns = [
     path("", include("chat.urls")),
     # What the scripts say, in the reader's language.
-    path("words.js", login_not_required(JavaScriptCatalog.as_view(packages=["chat"])), name="words"),
+    path("words/<str:language>.js", words, name="words"),
     path("admin/", include(reports)),
     path("admin/", admin.site.urls),
 ]

@@ -46,7 +46,7 @@ def write_text(reading: Reading) -> str:
     """Return the branch as plain text, with the messages as they are."""
     blocks = ["\n".join([title_of(reading.conversation), _describe_dates(reading.conversation)])]
     if reading.conversation.system_prompt:
-        blocks[0] += f"\n\n{_('System prompt:')}\n{reading.conversation.system_prompt}"
+        blocks[0] += "\n\n" + _("System prompt:") + "\n" + reading.conversation.system_prompt
     for message in reading.branch:
         speaker = f"{_name_speaker(message, reading.names)} ({format_time(message.created_at)}):"
         blocks.append("\n\n".join([speaker, *_text_parts(message, reading)]))
@@ -82,14 +82,14 @@ def _name_speaker(message: Message, names: Names) -> str:
 def _markdown_settings(conversation: Conversation) -> list[str]:
     if not conversation.system_prompt:
         return []
-    return [f"**{_('System prompt')}**", _quote(conversation.system_prompt)]
+    return ["**" + _("System prompt") + "**", _quote(conversation.system_prompt)]
 
 
 def _markdown_parts(message: Message, reading: Reading) -> Iterable[str]:
     for attachment in reading.attachments.get(message.pk, ()):
         yield f"*{_escape(_describe_attachment(attachment))}*"
     if message.reasoning and reading.reasoning:
-        yield f"*{_escape(_('Reasoning:'))}*"
+        yield "*" + _escape(_("Reasoning:")) + "*"
         yield _quote(message.reasoning)
     for part in split_at_notices(message.text, message.notices):
         if text := part.text.strip("\r\n"):
@@ -104,7 +104,8 @@ def _text_parts(message: Message, reading: Reading) -> Iterable[str]:
     for attachment in reading.attachments.get(message.pk, ()):
         yield f"[{_describe_attachment(attachment)}]"
     if message.reasoning and reading.reasoning:
-        yield f"[{_('Reasoning:')}]\n{message.reasoning}\n[{_('End of the reasoning')}]"
+        begin, end = _("Reasoning:"), _("End of the reasoning")
+        yield f"[{begin}]\n{message.reasoning}\n[{end}]"
     for part in split_at_notices(message.text, message.notices):
         if text := part.text.strip("\r\n"):
             yield text

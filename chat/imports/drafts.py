@@ -13,6 +13,8 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from chat.figures import format_count
+
 # Characters of one message, as a running reply is capped (design, section 4).
 TEXT_LENGTH = 1_048_576
 MOST_MESSAGES = 20_000
@@ -103,7 +105,7 @@ def need_text(value: Any, what: str) -> str:
 def limit_text(length: int) -> None:
     """Raise Refused for a message that is longer than any may be."""
     if length > TEXT_LENGTH:
-        raise Refused(_("A message is longer than %(most)s characters.") % {"most": f"{TEXT_LENGTH:,}"})
+        raise Refused(_("A message is longer than %(most)s characters.") % {"most": format_count(TEXT_LENGTH)})
 
 
 def clean(text: str) -> str:
@@ -163,4 +165,4 @@ def dict_of(value: Any) -> dict[str, Any]:
 def limit_messages(count: int) -> None:
     """Raise Refused for a conversation that no page could show."""
     if count > MOST_MESSAGES:
-        raise Refused(_("It has more than %(most)s messages.") % {"most": f"{MOST_MESSAGES:,}"})
+        raise Refused(_("It has more than %(most)s messages.") % {"most": format_count(MOST_MESSAGES)})

@@ -30,7 +30,7 @@ PUBLIC = {
     "/help/connection",
     "/manifest.webmanifest",
     "/s/1",
-    "/words.js",
+    "/words/1.js",
     "/admin/login/",
 }
 
@@ -146,11 +146,11 @@ def test_a_password_that_a_proxy_asks_for_is_no_token(client):
 
 
 def test_when_a_token_was_used_is_noted_once_a_minute(script):
-    script.get("/words.js")
+    script.get("/words/en.js")
     token = User.objects.get().api_tokens.get()
     first = token.last_used_at
     assert first
-    script.get("/words.js")
+    script.get("/words/en.js")
     token.refresh_from_db()
     assert token.last_used_at == first
 

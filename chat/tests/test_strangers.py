@@ -24,8 +24,8 @@ from chat.tests.test_identity import ORIGIN
 from sasha.testing import Socket
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# The address of a shared conversation is the permission to read it.
-PUBLIC = {"key"}
+# The address of a shared conversation is the permission to read it. The words of the scripts are for everybody.
+PUBLIC = {"key", "language"}
 # The name of a conversation means one's own of that name, whoever else has one.
 OWN = {"name"}
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -42,9 +43,10 @@ def for_visitor(view: ForVisitor[P]) -> Callable[..., Coroutine[Any, Any, HttpRe
             return refuse(413, "too_large", f"A frame has at most {protocol.FRAME_LIMIT // 1024} KiB.")
         visitor = await db(find_visitor, request)
         if visitor is None:
-            return refuse(401, "sign_in", "Sign in first.")
+            return refuse(401, "sign_in", _("Sign in first."))
         if forged(request):
-            return refuse(403, "forbidden", "This request does not come from a page of this site, or from an old one.")
+            sentence = _("This request does not come from a page of this site, or from an old one.")
+            return refuse(403, "forbidden", sentence)
         return await view(request, visitor, *args, **kwargs)
 
     return checked
@@ -141,7 +143,7 @@ async def reply_events(request: HttpRequest, visitor: Visitor, reply_id: uuid.UU
         return nothing()
     session = await db(_find_session, visitor, reply_id)
     if session is None:
-        return refuse(404, "not_found", "There is no such answer.")
+        return refuse(404, "not_found", _("There is no such answer."))
     attach = {"type": protocol.Attach.type, "replyId": str(reply_id), "after": int(after) if after.isdecimal() else 0}
     return _stream(FrameStream(visitor, session, attach, reply_id=str(reply_id)))
 

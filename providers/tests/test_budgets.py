@@ -477,7 +477,7 @@ def test_a_refusal_never_promises_more_than_there_is(spent, reserved, amount, sa
     ("spent", "reserved", "warning"),
     [
         ("3.99", "0", ""),
-        ("3.99", "0.01", "is used to 80 % (0.01 USD of it held back for answers that are still running)."),
+        ("3.99", "0.01", "is used to 80 %. Of it, 0.01 USD is held back for answers that are still running."),
         ("4.99", "0", "is used to 99 %."),
         ("5", "0", "is used up."),
         ("6", "0", "is used up."),

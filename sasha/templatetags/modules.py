@@ -1,4 +1,8 @@
-"""`{% preload_modules %}`: every ES module of the page is fetched at once, not each after the one that imports it."""
+"""What a page with scripts loads.
+
+`{% preload_modules %}`: every ES module is fetched at once, not each after the one that imports it.
+`{% words_address %}`: where the words of the scripts are.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from django.templatetags.static import static
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from sasha.words import words_address
+
 register = template.Library()
+register.simple_tag(words_address)
 
 # A script of its own, which is no module; the one that the page names; and those of other pages.
 NOT_PRELOADED = {"theme.js", "main.js", "shared.js", "conversations.js"}

@@ -1,5 +1,6 @@
 // The message field, its buttons, the model picker and the draft. It decides nothing about what is sent.
 
+import { interpolate, ngettext } from "./i18n.js";
 import { recall, remember } from "./storage.js";
 
 export class Composer {
@@ -164,7 +165,7 @@ export class Composer {
   #changed() {
     const excess = this.#excess();
     this.#counter.hidden = excess <= 0;
-    this.#counter.textContent = excess > 0 ? `${excess.toLocaleString("en")} characters too long` : "";
+    this.#counter.textContent = excess > 0 ? describeExcess(excess) : "";
     this.#showSend();
     this.#grow();
     this.#on.change(this);
@@ -187,4 +188,9 @@ export class Composer {
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
   }
+}
+
+function describeExcess(excess) {
+  const words = ngettext("%(count)s character too long", "%(count)s characters too long", excess);
+  return interpolate(words, { count: excess.toLocaleString(document.documentElement.lang) });
 }

@@ -34,15 +34,19 @@ function listFacts({ provider, model, duration, firstTokenMs, usage = {}, costUs
 }
 
 function describeCount(words, count) {
-  return interpolate(words, { count: count.toLocaleString("en") });
+  return interpolate(words, { count: count.toLocaleString(document.documentElement.lang) });
 }
 
 export function formatDuration(milliseconds) {
   if (milliseconds < 1000) return interpolate(gettext("%(count)s ms"), { count: milliseconds });
   const seconds = Math.floor(milliseconds / 1000);
-  const count = seconds < 10 ? `${seconds}.${Math.floor((milliseconds % 1000) / 100)}` : seconds;
+  const count = seconds < 10 ? formatTenths(Math.floor(milliseconds / 100)) : seconds;
   if (seconds < 60) return interpolate(gettext("%(count)s s"), { count });
   return interpolate(gettext("%(minutes)s min %(seconds)s s"), { minutes: Math.floor(seconds / 60), seconds: seconds % 60 });
+}
+
+function formatTenths(tenths) {
+  return (tenths / 10).toLocaleString(document.documentElement.lang, { minimumFractionDigits: 1 });
 }
 
 // As in chat/money.py. `usd` is a decimal number in a string, or undefined where it is not known.

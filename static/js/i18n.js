@@ -1,4 +1,4 @@
-// What the page says, in the reader's language: Django's catalogue (words.js), which is loaded before this.
+// What the page says, in the reader's language: Django's catalogue (sasha/words.py), which is loaded before this.
 // Placeholders have names: interpolate(gettext("%(count)s tokens"), { count }).
 
 const catalogue = globalThis.django;

@@ -51,6 +51,7 @@ NOT_PAGES = {
     "chat:attachment",
     "chat:delete-attachment",
     "chat:revoke-token",
+    "words",
     *(f"chat:{act}" for act in ("archive", "delete", "pin", "restore", "unarchive", "unpin")),
 }
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
