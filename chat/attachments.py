@@ -65,13 +65,8 @@ def keep(user: User, upload: Upload) -> Attachment:
     # Locked: files that come at once are counted one by one.
     User.objects.select_for_update().get(pk=user.pk)
     own = Attachment.objects.filter(owner=user)
-    used = own.aggregate(size=Sum("size"))["size"] or 0
-    if used + len(upload.data) > settings.CHAT_FILE_BYTES_PER_USER:
-        most = settings.CHAT_FILE_BYTES_PER_USER // 1_000_000
-        raise BadUpload(
-            _("There is no room for %(name)s: your files may take %(most)s MB. Delete conversations that have some.")
-            % {"name": upload.name, "most": most}
-        )
+    if not _has_room(user.pk, len(upload.data)):
+        raise BadUpload(_no_room_for(upload.name))
     if own.filter(message=None).count() >= UNSENT_MOST:
         raise BadUpload(_("You have attached %(most)s files without sending them.") % {"most": UNSENT_MOST})
     return Attachment.objects.create(
@@ -85,10 +80,21 @@ def keep(user: User, upload: Upload) -> Attachment:
     )
 
 
+def _has_room(owner_id: int, size: int) -> bool:
+    """Return whether the user may keep so many more bytes."""
+    used = Attachment.objects.filter(owner=owner_id).aggregate(size=Sum("size"))["size"] or 0
+    return used + size <= settings.CHAT_FILE_BYTES_PER_USER
+
+
+def _no_room_for(name: str) -> str:
+    words = _("There is no room for %(name)s: your files may take %(most)s MB. Delete conversations that have some.")
+    return words % {"name": name, "most": settings.CHAT_FILE_BYTES_PER_USER // 1_000_000}
+
+
 def find_sendable(owner_id: int, conversation_id: uuid.UUID, ids: Sequence[uuid.UUID] | None) -> list[Attachment]:
     """Return the files of these ids in this order: the owner's, not sent yet or sent in this conversation before.
 
-    Raises BadFrame for any other.
+    Raises BadFrame for any other, and where there is no room for copies of the latter.
     """
     if not ids:
         return []
@@ -100,6 +106,9 @@ def find_sendable(owner_id: int, conversation_id: uuid.UUID, ids: Sequence[uuid.
     found = {row.pk: row for row in Attachment.objects.filter(here, owner_id=owner_id, pk__in=ids)}
     if len(found) != len(set(ids)):
         raise BadFrame("no_such_file", _("A file of this message is no longer there. Attach it again."))
+    copied = [row for row in found.values() if row.message_id is not None]
+    if copied and not _has_room(owner_id, sum(row.size for row in copied)):
+        raise BadFrame("no_room", _no_room_for(copied[0].name))
     return [found[pk] for pk in dict.fromkeys(ids)]
 
 

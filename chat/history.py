@@ -167,6 +167,11 @@ def branch_before(reply: Message, lines: Iterable[Line]) -> Branch:
     return Branch(tuple(turns[:-1]), turns[-1].text, images=turns[-1].images, starts=tuple(starts))
 
 
+def has_words_before(reply: Message, lines: Iterable[Line]) -> bool:
+    """Return whether anything was said above `reply`: an imported answer may stand at the very beginning."""
+    return not all(line.is_silent for line in _path_to(reply, lines))
+
+
 def site_settings() -> SiteSettings:
     """Return the site's settings, with their defaults where an admin has not saved any yet."""
     return SiteSettings.objects.first() or SiteSettings()

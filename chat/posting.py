@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from chat import attachments, protocol, titles
 from chat.admission import admit_or_make
-from chat.history import Line, below, lines_of
+from chat.history import Line, below, has_words_before, lines_of
 from chat.identity import Visitor
 from chat.models import Attachment, Conversation, Message, Role, State
 from chat.plans import Plan, plan_for
@@ -116,7 +116,11 @@ class Draft:
             return None
         if message.role == Role.ASSISTANT:
             return Posted(message, None, repeated=True)
-        return Posted(message.children.earliest("created_at"), message.id, repeated=True)
+        first = message.children.filter(role=Role.ASSISTANT).order_by("created_at").first()
+        if first is None:
+            # Sent again by a page that has not heard of it.
+            raise BadFrame("not_found", _("The answer to this message has been deleted."))
+        return Posted(first, message.id, repeated=True)
 
     def post(self, frame: PostingFrame) -> Posted:
         """Store what the frame asks for."""
@@ -182,6 +186,8 @@ class Draft:
         else:
             # The same question again: beside the old answer, or, where that continued another, in its place.
             reply.parent_id, reply.continues = old.parent_id, old.continues
+        if not has_words_before(reply, self.lines):
+            raise BadFrame("nothing_asked", _("Nothing stands above this answer that could be asked again."))
         return Posted(reply, None, "", self._store(reply))
 
     def _find(self, message_id: uuid.UUID, role: Role) -> Line | None:

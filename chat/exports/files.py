@@ -23,9 +23,9 @@ def name_file(title: str, extension: str) -> str:
 
 def as_download(response: HttpResponseBase, name: str) -> HttpResponseBase:
     """Make `response` a file to be stored under `name`, never shown: RFC 6266, with the name twice as it advises."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    stem, _, extension = plain.rpartition(".")
-    plain = f"{stem.strip() or 'conversation'}.{extension}"
+    stem, _, extension = name.rpartition(".")
+    # Named again, since this turns wide letters into those that mean something: a quote would end the name.
+    plain = name_file(unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode(), extension)
     response["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     # Said here too, since a file of other people's text must never be guessed to be a page.
     response["X-Content-Type-Options"] = "nosniff"

@@ -14,7 +14,8 @@ from chat.models import Attachment, Conversation, Message, Role, State
 from chat.turns import Names, describe_ending, split_at_notices
 
 # What would swallow everything behind it: https://spec.commonmark.org/0.31.2/#html-blocks, kinds 1 to 5.
-UNTIL_ITS_END = re.compile(r"^\s*<(script|pre|style|textarea|!|\?)", re.IGNORECASE | re.MULTILINE)
+# Within one line: what runs over line ends would look at many empty ones again and again.
+UNTIL_ITS_END = re.compile(r"(?:\A|[\r\n])[^\S\r\n]*<(script|pre|style|textarea|!|\?)", re.IGNORECASE)
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 # What Markdown would read as its own in one line of ours.
 MARKS = re.compile(r"([\\`*_\[\]<&~])")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -31,10 +31,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class DraftFile:
-    """An attached file as it came, its content not looked at; None where it did not come."""
+    """An attached file, not read before it is wanted: many together could fill the memory. None: it did not come."""
 
     name: str
-    content: bytes | None
+    read: Callable[[], bytes | None]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -146,7 +147,7 @@ def _read_notices(value: Any, length: int) -> list[dict[str, Any]]:
 
 def _read_files(row: dict[str, Any], find: Find) -> Iterator[DraftFile]:
     for attachment in map(dict_of, list_of(row.get("attachments"))):
-        yield DraftFile(read_label(attachment.get("name"), 120), _content_of(attachment, find))
+        yield DraftFile(read_label(attachment.get("name"), 120), partial(_content_of, attachment, find))
 
 
 def _content_of(attachment: dict[str, Any], find: Find) -> bytes | None:

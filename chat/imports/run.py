@@ -49,7 +49,7 @@ def import_file(owner: User, file: IO[bytes], *, copies: bool = False) -> Report
                     "That took long enough for one request. Send the file again: what is here already is skipped."
                 )
                 break
-            _import_one(owner, found, report, copies=copies)
+            _import_one(owner, found, report, until, copies=copies)
     except Refused as refusal:
         report.problem = str(refusal)
     if not (report.problem or report.imported or report.skipped or report.failed):
@@ -57,7 +57,7 @@ def import_file(owner: User, file: IO[bytes], *, copies: bool = False) -> Report
     return report
 
 
-def _import_one(owner: User, found: Found, report: Report, *, copies: bool) -> None:
+def _import_one(owner: User, found: Found, report: Report, until: float, *, copies: bool) -> None:
     title = _title_of(found.document)
     try:
         draft = _read(found)
@@ -69,7 +69,7 @@ def _import_one(owner: User, found: Found, report: Report, *, copies: bool) -> N
     if not copies and (stored := find_stored(owner, draft)):
         report.skipped.append(Outcome(title, stored, _("It is here already.")))
         return
-    conversation, remarks = store(owner, draft)
+    conversation, remarks = store(owner, draft, until)
     report.imported.append(Outcome(title, conversation, " ".join(remarks)))
 
 

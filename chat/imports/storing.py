@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -27,22 +28,28 @@ def find_stored(owner: User, draft: Draft) -> Conversation | None:
     return own.filter(origin=draft.origin).first()
 
 
-def store(owner: User, draft: Draft) -> tuple[Conversation, list[str]]:
-    """Store the draft as a conversation of the owner, with the dates it had; return it and what was left out."""
+def store(owner: User, draft: Draft, until: float) -> tuple[Conversation, list[str]]:
+    """Store the draft as a conversation of the owner, with the dates it had; return it and what was left out.
+
+    Files that could not be read before `until`, a time of the monotonic clock, are left out.
+    """
     remarks: list[str] = []
     # Pictures take long to decode: before the transaction, which holds up everybody else's.
-    uploads = {message.id: list(_read_files(message, remarks)) for message in draft.messages if message.files}
+    uploads = {message.id: list(_read_files(message, remarks, until)) for message in draft.messages if message.files}
     conversation = _store(owner, draft, uploads, remarks)
     return conversation, list(dict.fromkeys(remarks))
 
 
-def _read_files(message: DraftMessage, remarks: list[str]) -> Iterator[Upload]:
+def _read_files(message: DraftMessage, remarks: list[str], until: float) -> Iterator[Upload]:
     """Yield the files as those are that people attach: images encoded anew."""
     for file in message.files:
         try:
-            if file.content is None:
+            if time.monotonic() > until:
+                raise BadUpload(_("Some files were left out: there are too many for one request."))
+            content = file.read()
+            if content is None:
                 raise BadUpload(_("%(name)s is not part of the file.") % {"name": file.name})
-            yield read_upload(file.name, file.content)
+            yield read_upload(file.name, content)
         except BadUpload as bad:
             remarks.append(bad.sentence)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from json.decoder import WHITESPACE  # type: ignore[attr-defined]
 from typing import IO, Any, NamedTuple
@@ -101,8 +102,11 @@ class Members:
         if info.compress_type not in METHODS:
             raise Refused(_("The archive is packed in a way that is not read here."))
         most = min(settings.CHAT_IMPORT_BYTES, self._left, max(SMALL_BYTES, MOST_RATIO * info.compress_size))
-        with self._archive.open(info) as member:
-            content = member.read(most + 1)
+        try:
+            with self._archive.open(info) as member:
+                content = member.read(most + 1)
+        except zlib.error as error:
+            raise zipfile.BadZipFile(str(error)) from error
         if len(content) > most:
             raise Refused(_("A file in this archive is too large once it is unpacked."))
         self._left -= len(content)

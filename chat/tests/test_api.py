@@ -121,6 +121,17 @@ async def test_an_answer_goes_on_behind_the_last_event_seen(site, client):
     assert (await client.get(path, headers={"Last-Event-ID": events.ids[-1]})).status_code == 204
 
 
+async def test_odd_numbers_begin_at_the_beginning(site, client):
+    started = await say(client, "Hi", model=SHORT)
+    for odd in ("9" * 5000, "-1", "x", "²"):
+        async with stream(client, f"/api/replies/{started['replyId']}/events?after={odd}") as events:
+            frames = await events.until("complete")
+        assert text_of(frames) == (await Message.objects.aget(pk=started["replyId"])).text
+    response = await client.get(f"/api/conversations/s/events?seconds={'9' * 5000}")
+    assert response.status_code == 200
+    await asyncio.to_thread(response.close)
+
+
 async def test_the_same_client_id_is_stored_once(site, client):
     first = await say(client, "Hi", clientId="c", model=SHORT)
     assert (await say(client, "Hi", clientId="c"))["replyId"] == first["replyId"]

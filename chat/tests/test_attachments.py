@@ -121,6 +121,15 @@ def test_a_guest_who_has_said_nothing_yet_can_attach_a_file():
     assert browser.get(Attachment.objects.get().get_absolute_url()).status_code == 200
 
 
+def test_a_guest_who_has_been_switched_off_is_a_stranger():
+    browser = Client()
+    browser.cookies[GUEST_COOKIE] = signing.dumps("abc", salt=SALT)
+    upload(browser)
+    User.objects.update(is_active=False)
+    assert (upload(browser).status_code, Attachment.objects.count()) == (401, 1)
+    assert browser.get(Attachment.objects.get().get_absolute_url()).status_code == 404
+
+
 def test_in_production_a_stranger_uploads_nothing(settings):
     settings.LOCAL_MODE = False
     response = upload(Client())
@@ -251,6 +260,17 @@ async def test_a_file_is_sent_once_and_copied_within_its_conversation(mine, alic
     async with mine("other") as socket:
         await socket.send(message="x", attachments=[str(row.pk)])
         assert (await socket.receive())["code"] == "no_such_file"
+
+
+async def test_a_copy_needs_room_too(mine, alice, settings):
+    row = await db(keep, alice, "a.txt", b"hello", "text")
+    async with mine() as socket:
+        first = await socket.say("One", model="sim:sim-echo", attachments=[str(row.pk)])
+        settings.CHAT_FILE_BYTES_PER_USER = 9
+        await socket.send(type="edit", messageId=first[0]["userMessageId"], message="Uno")
+        assert (await socket.receive())["code"] == "no_room"
+        await socket.say_frame("edit", messageId=first[0]["userMessageId"], message="Uno", attachments=[])
+    assert await Attachment.objects.acount() == 1
 
 
 @pytest.mark.parametrize("value", ["x", [1], ["x"], [None], [["0" * 36]], {"a": 1}, [str(uuid.uuid4())] * 101])

@@ -122,6 +122,8 @@ def test_no_export_is_ever_shown_as_a_page(alice, as_alice, extension):
         ("a\r\nSet-Cookie: b=c", "a Set-Cookie b=c.md"),
         ('x"; filename="y.exe', "x ; filename= y.exe.md"),
         ("\u202egnp.exe", "gnp.exe.md"),
+        # Wide ones, which the plain name turns into those that end it.
+        ("a＂; filename=＂b／c", "a＂; filename=＂b／c.md"),
         ("...", "conversation.md"),
         ("", "Untitled conversation.md"),
         ("ש" * 200, "ש" * 60 + ".md"),
@@ -204,3 +206,12 @@ def test_no_mixture_of_markdown_swallows_what_follows(text):
 def test_usual_markdown_is_not_quoted():
     for text in ("```sh\nls\n```", "1. a\n   ```\n   x\n   ```\n2. b", "<b>x</b>", "- a\n\n    ```\n    x\n    ```"):
         assert stands_alone(text), text
+
+
+def test_a_block_that_swallows_what_follows_is_found_behind_every_line_end():
+    assert not any(stands_alone(f"a{end} \t<pre>") for end in ("\n", "\r", "\r\n", "\n\n"))
+
+
+def test_many_empty_lines_are_looked_at_once():
+    # Looked at again from each of its lines, this would take hours.
+    assert stands_alone("\n" * 1_048_576)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from chat.imports.ours import read
 from chat.imports.run import Report, import_file
+from chat.imports.storing import store
 from chat.models import Attachment, Conversation, Message
 from chat.tests.talks import make_full_talk, make_talk, say
 from chat.tests.test_exports import SCHEMA, download
@@ -303,6 +306,35 @@ def test_attached_files_are_read_like_those_that_people_attach(alice):
         "x.html is an SVG picture; save it as a PNG to attach it. gone.txt is not part of the file. "
         "bad.txt is not part of the file. c.txt is not part of the file."
     )
+
+
+def test_files_that_nobody_has_time_for_are_left_out_unread(alice):
+    asked = []
+    document = ours({"attachments": [{"name": "a.txt", "file": "a"}, {"name": "b.txt", "file": "b"}]})
+    draft = read(document, lambda name: asked.append(name))
+    _, remarks = store(alice, draft, until=0.0)
+    assert remarks == ["Some files were left out: there are too many for one request."]
+    assert not asked
+
+
+def test_an_archive_whose_bytes_were_changed_is_refused_in_a_sentence(alice):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([ours()] * 50))
+    content = bytearray(file.getvalue())
+    content[60:70] = b"\xff" * 10
+    assert take(alice, bytes(content)).problem == "The archive is damaged."
+
+
+def test_who_has_been_switched_off_imports_nothing():
+    guest = Client()
+    guest.get("/")
+    file = SimpleUploadedFile("a.json", (FILES / "chatgpt.json").read_bytes())
+    guest.post(reverse("chat:import"), {"file": file})
+    User.objects.update(is_active=False)
+    file.seek(0)
+    assert guest.post(reverse("chat:import"), {"file": file, "copies": "1"}).status_code == 404
+    assert Conversation.objects.count() == 1
 
 
 def test_files_over_what_a_user_may_keep_are_left_out(alice, settings):

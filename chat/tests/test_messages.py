@@ -79,6 +79,25 @@ async def test_what_cannot_be_edited_is_refused(site):
             assert (error["type"], error["code"], error["clientId"]) == ("error", code, "e")
 
 
+async def test_a_message_whose_answer_was_deleted_is_refused_when_it_comes_again(site):
+    async with Socket("s") as socket:
+        started, *_ = await socket.say("one", model="sim:sim-echo", clientId="c")
+        await Message.objects.filter(pk=started["replyId"]).adelete()
+        await socket.send(message="one", clientId="c")
+        refused = await socket.receive()
+    assert (refused["type"], refused["code"], refused["clientId"]) == ("error", "not_found", "c")
+
+
+async def test_an_answer_to_nothing_cannot_be_asked_for_again(site):
+    async with Socket("s") as socket:
+        started, *_ = await socket.say("one", model="sim:sim-echo")
+        # As in a file in which a conversation begins with an answer.
+        await Message.objects.filter(pk=started["replyId"]).aupdate(parent=None)
+        await socket.send(type="regenerate", messageId=started["replyId"])
+        refused = await socket.receive()
+    assert (refused["type"], refused["code"]) == ("error", "nothing_asked")
+
+
 async def test_a_question_without_an_answer_gets_one(site):
     async with Socket("s") as socket:
         started, *_ = await socket.say("one", model="sim:sim-echo")

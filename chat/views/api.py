@@ -27,6 +27,8 @@ from chat.plain_http import END_MARK, FrameStream, SingleFrame, as_event, give_t
 
 # What the `code` of an `error` is as a status; everything else is the client's mistake.
 STATUSES = {"not_found": 404, "still_running": 409, "not_waiting": 409, "too_many": 429, "restarting": 503}
+# Of longer ones Python refuses to make a number.
+NUMBER = re.compile(r"[0-9]{1,9}")
 P = ParamSpec("P")
 ForVisitor = Callable[Concatenate[HttpRequest, Visitor, P], Coroutine[Any, Any, HttpResponseBase]]
 
@@ -131,7 +133,8 @@ async def conversation_events(request: HttpRequest, visitor: Visitor, name: str)
     after = dict(re.findall(r"([0-9a-f-]{36}):(\d{1,9})", request.GET.get("after", "")))
     hello = {"type": protocol.Hello.type, "after": {reply_id: int(seq) for reply_id, seq in after.items()}}
     seconds = request.GET.get("seconds", "")
-    return _stream(FrameStream(visitor, name, hello, seconds=min(int(seconds), 60) if seconds.isdecimal() else None))
+    most = min(int(seconds), 60) if NUMBER.fullmatch(seconds) else None
+    return _stream(FrameStream(visitor, name, hello, seconds=most))
 
 
 @require_GET
@@ -144,7 +147,11 @@ async def reply_events(request: HttpRequest, visitor: Visitor, reply_id: uuid.UU
     session = await db(_find_session, visitor, reply_id)
     if session is None:
         return refuse(404, "not_found", _("There is no such answer."))
-    attach = {"type": protocol.Attach.type, "replyId": str(reply_id), "after": int(after) if after.isdecimal() else 0}
+    attach = {
+        "type": protocol.Attach.type,
+        "replyId": str(reply_id),
+        "after": int(after) if NUMBER.fullmatch(after) else 0,
+    }
     return _stream(FrameStream(visitor, session, attach, reply_id=str(reply_id)))
 
 

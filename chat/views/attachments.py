@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from chat import attachments
-from chat.admission import admit, admit_or_make
+from chat.admission import Dismissed, admit, admit_or_make
 from chat.identity import find_visitor, forged
 from chat.models import Attachment
 from chat.uploads import BadUpload, clean_name, read_upload
@@ -46,6 +46,8 @@ def upload(request: HttpRequest) -> HttpResponse:
         kept = attachments.keep(admit_or_make(visitor), read_upload(file.name or "", file.read()))
     except BadUpload as refused:
         return _refuse(422, refused.sentence)
+    except Dismissed as dismissed:
+        return _refuse(401, str(dismissed))
     return JsonResponse(_describe(kept), status=201)
 
 
@@ -76,7 +78,10 @@ def delete(request: HttpRequest, attachment_id: uuid.UUID) -> HttpResponse:
 
 def _get_user_or_404(request: HttpRequest) -> User:
     visitor = find_visitor(request)
-    user = admit(visitor) if visitor else None
+    try:
+        user = admit(visitor) if visitor else None
+    except Dismissed:
+        user = None
     if user is None:
         raise Http404
     return user

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from chat.admission import Dismissed, admit_or_make
 from chat.identity import find_visitor
 from chat.imports.run import Report, import_file
 from chat.imports.upload import describe_too_large
@@ -32,8 +33,12 @@ def import_page(request: HttpRequest) -> HttpResponse:
         return _render(request, problem=_("Choose a file first."), status=400)
     if (file.size or 0) > settings.CHAT_IMPORT_BYTES:
         return _render(request, problem=describe_too_large(), status=413)
-    # A guest may begin with what they said elsewhere.
-    report = import_file(visitor.make_user(), file, copies=request.POST.get("copies") == "1")
+    try:
+        # A guest may begin with what they said elsewhere.
+        owner = admit_or_make(visitor)
+    except Dismissed:
+        raise Http404 from None
+    report = import_file(owner, file, copies=request.POST.get("copies") == "1")
     unread = not (report.imported or report.skipped or report.failed)
     return _render(request, report, problem=report.problem, status=400 if unread else 200)
 
