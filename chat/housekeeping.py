@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils import timezone
 
 from chat import attachments
 from chat.deletion import KEPT
-from chat.models import Conversation
+from chat.models import Conversation, Message
 
-# Conversations a step: on SQLite nothing else is written meanwhile.
-BATCH = 5
+# Messages a step: on SQLite nothing else is written meanwhile, and a conversation may have thousands.
+STEP = 200
 
 
 def do_round() -> None:
@@ -17,11 +18,18 @@ def do_round() -> None:
     attachments.sweep_unsent()
 
 
+@transaction.atomic
 def purge_some() -> int:
-    """Remove a few of the conversations whose deletion can no longer be undone; return how many."""
-    due = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT).order_by("deleted_at")
-    ids = list(due.values_list("pk", flat=True)[:BATCH])
-    if ids:
-        # Asked again: one may have been restored this moment.
-        due.filter(pk__in=ids).delete()
-    return len(ids)
+    """Remove a part of a conversation whose deletion can no longer be undone; return of how many rows, 0 for none."""
+    due = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT).order_by("deleted_at").first()
+    if due is None:
+        return 0
+    messages = Message.objects.filter(conversation=due)
+    # Without the branches the order does not matter.
+    Conversation.objects.filter(pk=due.pk).update(current_leaf=None)
+    messages.exclude(parent=None).update(parent=None)
+    if some := list(messages.order_by().values_list("pk", flat=True)[:STEP]):
+        Message.objects.filter(pk__in=some).delete()
+        return len(some)
+    due.delete()
+    return 1

@@ -13,6 +13,7 @@ from chat.views import (
     manifest,
     messages,
     page,
+    search,
     settings,
     shares,
 )
@@ -21,6 +22,7 @@ app_name = "chat"
 urlpatterns = [
     path("", page.new_conversation, name="new"),
     path("c/<uuid:conversation_id>/", page.conversation, name="conversation"),
+    path("search", search.search_page, name="search"),
     path("conversations/", conversations.conversation_list, name="conversations"),
     path("conversations/archived/", conversations.conversation_list, {"archived": True}, name="archived"),
     path("c/<uuid:conversation_id>/rename", conversations.rename, name="rename"),

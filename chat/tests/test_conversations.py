@@ -256,7 +256,7 @@ def test_nobody_else_can_undo_a_deletion_or_learn_of_it(alice, as_alice):
     assert "Undo" not in as_alice.get("/?deleted=nonsense").text
 
 
-def test_an_hour_later_it_is_gone_for_good(alice, as_alice):
+def test_an_hour_later_it_is_gone_for_good_step_by_step(alice, as_alice, monkeypatch):
     kept, restored, *gone = (make_conversation(alice, f"Number {n}") for n in range(9))
     for conversation in (restored, *gone):
         reply = say(conversation, "Answer", say(conversation, "Question"), ending="complete")
@@ -266,9 +266,9 @@ def test_an_hour_later_it_is_gone_for_good(alice, as_alice):
     assert housekeeping.purge_some() == 0
     Conversation.objects.exclude(deleted_at=None).update(deleted_at=timezone.now() - timedelta(minutes=61))
     assert post(as_alice, "restore", gone[0]).status_code == 404
-    assert housekeeping.purge_some() == housekeeping.BATCH
-    assert housekeeping.purge_some() == 2
-    assert housekeeping.purge_some() == 0
+    monkeypatch.setattr(housekeeping, "STEP", 3)
+    # Two messages each, then the conversation.
+    assert [housekeeping.purge_some() for _ in range(15)] == [2, 1] * 7 + [0]
     assert set(Conversation.objects.all()) == {kept, restored}
     assert Message.objects.count() == 2
 

@@ -19,6 +19,7 @@ import { listenForCode } from "./markdown/code.js";
 import { Outbox } from "./outbox.js";
 import { Replies } from "./replies.js";
 import { Follower } from "./scroll.js";
+import { searchAsTyped } from "./search.js";
 import { Settings } from "./settings.js";
 import { listenToShortcuts } from "./shortcuts.js";
 import { prepareSidebar } from "./sidebar.js";
@@ -163,6 +164,7 @@ new ConversationMenus(list, new Toasts(find("toasts"), announcer), {
 // A reload would offer to undo it again.
 if (location.search.includes("deleted=")) history.replaceState(history.state, "", location.pathname);
 continueOnScroll(list, find("conversations"));
+searchAsTyped(find("search-form"), find("conversations"), (sentence) => announcer.say(sentence));
 prepareSidebar(find("sidebar"), list, find("conversations"));
 
 for (const example of document.querySelectorAll("[data-example]")) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -171,4 +173,37 @@ async def test_everything_works_without_javascript(page, browser, server, contex
     await expect(rows(page)).to_have_text("My own")
     await act(page, "My own", "Take out of the archive")
     await expect(rows(page)).to_have_count(0)
+    await plain.close()
+
+
+async def test_what_was_said_is_found_as_one_types(page, browser, server, context):
+    await say(page, "Where is the needle?", SHORT)
+    await until_ended(page)
+    await make(3)
+    await page.reload()
+    # Late answers to earlier letters must not win.
+    await page.route("**/search?q=need", lambda route: asyncio.sleep(1))
+    await page.locator("[data-search]").press_sequentially("needl", delay=200)
+    found = page.locator("[data-results]")
+    await expect(found.locator("mark")).to_have_text(["needl", "needl"])
+    await expect(page.locator("[data-conversations]")).to_be_hidden()
+    await expect(page.locator("[data-announce]")).to_have_text("1 conversation found.")
+    message = await page.locator("[data-role=user]").get_attribute("data-id")
+    await expect(found.locator(".found-hit")).to_have_attribute("href", re.compile(f"at={message}#m-{message}$"))
+    await found.locator(".found-hit").click()
+    await page.wait_for_url(f"**/?at={message}#m-{message}")
+    await until_ended(page)
+    await page.fill("[data-search]", "no such words")
+    await expect(found).to_have_text("Nothing was found.")
+    await page.press("[data-search]", "Escape")
+    await expect(rows(page)).to_have_count(4)
+    await expect(page.locator("[data-search]")).to_have_value("")
+    # Without scripts, the same on a page of its own.
+    plain = await browser.new_context(base_url=server.url, java_script_enabled=False)
+    await plain.add_cookies(await context.cookies())
+    page = await plain.new_page()
+    await page.goto("/")
+    await page.fill("[data-search]", "needle")
+    await page.press("[data-search]", "Enter")
+    await expect(page.locator("[data-results] mark")).to_have_text(["needle", "needle"])
     await plain.close()
