@@ -71,6 +71,8 @@ async function edit(page, turn) {
   if (turn.querySelector("[data-editor]")) return;
   const text = await sourceOf(turn);
   if (text === null) return void page.status.show(gettext("The message could not be fetched. Try again."));
+  // The field grows where the reader looks, be that near the bottom.
+  page.follower.hold();
   openEditor(turn, page.editor, text, {
     limit: page.limit,
     send: (message) => leave(page, () => page.asking.edit(turn.dataset.id, message, page.composer.choice)),

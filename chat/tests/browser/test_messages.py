@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from chat.models import Conversation, Message
 from chat.tests.browser.pages import BROWSER, ECHO, LONG, SHORT, replies, say, text_of, until_ended, until_text, whole
@@ -26,11 +26,37 @@ async def shown(page: Page) -> list[str]:
     return await page.locator("[data-messages] [data-message] [data-parts]").all_text_contents()
 
 
+async def expect_clear(element: Locator) -> None:
+    """Expect an element between the line on top and the composer, neither of which lies over it."""
+    box = "e => e.getBoundingClientRect()"
+    await expect(element).to_be_in_viewport(ratio=1)
+    found = await element.evaluate(box)
+    bar, dock = [await element.page.locator(name).evaluate(box) for name in (".bar", "[data-composer-form]")]
+    assert bar["bottom"] <= found["top"]
+    assert found["bottom"] <= dock["top"]
+
+
 async def everything(page: Page) -> list[str]:
     """Return all words of the messages; what is out of sight is not laid out, and has no inner text."""
     parts = "[data-parts], [data-badge], [data-facts], .branches-at"
     words = await page.locator("[data-messages]").locator(parts).all_text_contents()
     return " ".join(words).split()
+
+
+async def test_the_message_that_is_edited_stays_in_sight(page):
+    for count in range(1, 4):
+        await say(page, "one", SHORT)
+        await until_ended(page, count)
+    # Near the bottom, where the page follows the text.
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    await page.set_viewport_size({"width": 1280, "height": height - 40})
+    await page.evaluate("scrollTo(0, 0)")
+    first = questions(page).first
+    await first.hover()
+    await first.get_by_role("button", name="Edit").click()
+    await expect(first.locator("textarea")).to_be_focused()
+    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await expect_clear(first.locator("textarea"))
 
 
 async def test_an_edited_message_is_a_version_beside_the_old_one_in_every_tab(page, context):
@@ -247,6 +273,10 @@ async def test_of_two_thousand_messages_the_last_are_shown_and_the_rest_as_one_s
     marked = page.locator("[data-marked]")
     await expect(marked).to_contain_text("Number 1000")
     await expect(marked).to_be_in_viewport()
+    # So does one of the search, whose fragment the browser heeds; nothing lies over the message.
+    await page.goto(f"/c/{conversation.pk}/?at={rows[1010].pk}#m-{rows[1010].pk}")
+    await expect(marked).to_contain_text("Number 1010")
+    await expect_clear(marked.locator("[data-parts]"))
     await say(page, "At the end", ECHO)
     await expect(turns.last).to_contain_text("At the end")
     await expect(turns.nth(-3)).to_contain_text("Number 1999")
