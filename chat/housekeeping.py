@@ -21,7 +21,7 @@ def do_round() -> None:
 @transaction.atomic
 def purge_some() -> int:
     """Remove a part of a conversation whose deletion can no longer be undone; return of how many rows, 0 for none."""
-    due = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT).order_by("deleted_at").first()
+    due = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT).order_by("deleted_at", "pk").first()
     if due is None:
         return 0
     messages = Message.objects.filter(conversation=due)

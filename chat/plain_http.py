@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from asgiref.sync import SyncToAsync, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connections
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from chat import groups, protocol
@@ -73,8 +74,14 @@ class FrameStream:
         reply_id: str | None = None,
         seconds: float | None = None,
     ) -> None:
-        query = urlencode({"session": session}).encode()
-        self._scope = {"type": "websocket", "path": "/ws", "query_string": query, "headers": [], "visitor": visitor}
+        self._scope = {
+            "type": "websocket",
+            "path": "/ws",
+            "query_string": urlencode({"session": session}).encode(),
+            # The language that the request has been given.
+            "headers": [(b"accept-language", translation.get_language().encode())],
+            "visitor": visitor,
+        }
         self._first = first
         self._reply_id = reply_id
         self._ends_at = None if seconds is None else asyncio.get_running_loop().time() + seconds

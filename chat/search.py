@@ -165,7 +165,10 @@ def _describe(query: Query, ids: dict[uuid.UUID, list[uuid.UUID]]) -> Iterator[F
     wanted = [message for found in ids.values() for message in found[:MOST_OF_ONE]]
     messages = {row[0]: row for row in Message.objects.filter(pk__in=wanted).values_list("id", "role", "text")}
     for pk, found in ids.items():
-        conversation = conversations[pk]
+        conversation = conversations.get(pk)
+        if conversation is None:
+            # Gone since it was found.
+            continue
         hits = [_hit(query, pk, *messages[message]) for message in found[:MOST_OF_ONE] if message in messages]
         title = mark(query, conversation.title or conversation.name)
         yield Found(conversation, title, hits, max(0, len(found) - MOST_OF_ONE))

@@ -7,15 +7,17 @@ costs and reasoning are not shown.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import QuerySet
 
 from chat.answered import find_names
+from chat.branches import tree_of
 from chat.exports.texts import title_of
 from chat.models import Attachment, Conversation, Message, Role, Share, State
 from chat.turns import Names, Part, describe_ending, split_at_notices
@@ -46,21 +48,20 @@ class Shared:
     turns: list[SharedTurn]
 
 
+@transaction.atomic
 def share(conversation: Conversation) -> Share | None:
     """Return a link to the branch that is shown, up to its last message that is whole; None where there is none.
 
     The same branch has one link: sharing it again shows that.
     """
-    lines = list(
-        Message.objects.filter(conversation=conversation).order_by("created_at").values_list("pk", "parent_id", "state")
-    )
-    states = {key: state for key, _, state in lines}
-    leaf = conversation.current_leaf_id or (lines[-1][0] if lines else None)
-    path = [key for key in _path_to(leaf, {key: parent for key, parent, _ in lines}) if states[key] == State.ENDED]
-    if not path:
+    # Locked: a form that is sent twice makes one link, and the branch stays while it is read.
+    locked = Conversation.objects.select_for_update(of=("self",)).get(pk=conversation.pk)
+    tree = tree_of(locked.pk)
+    path = tree.path_to(locked.current_leaf_id or tree.newest_leaf(None))
+    whole = [key for key in path if tree.nodes[key].state == State.ENDED]
+    if not whole:
         return None
-    # From the end backwards, as the path is.
-    return Share.objects.get_or_create(conversation=conversation, leaf_id=path[0])[0]
+    return Share.objects.get_or_create(conversation=locked, leaf_id=whole[-1])[0]
 
 
 def shares_of(user: User) -> QuerySet[Share]:
@@ -76,22 +77,14 @@ def find_shared(key: str) -> Shared | None:
     found = visible.filter(key=key).select_related("conversation").first()
     if found is None:
         return None
-    parents = dict(Message.objects.filter(conversation=found.conversation_id).values_list("pk", "parent_id"))
-    path = list(_path_to(found.leaf_id, parents))
+    path = tree_of(found.conversation_id).path_to(found.leaf_id)
     rows = Message.objects.defer("reasoning").in_bulk(path)
-    branch = [rows[key] for key in reversed(path) if rows[key].state == State.ENDED]
+    # Some may have been deleted since the tree was read.
+    branch = [rows[key] for key in path if key in rows and rows[key].state == State.ENDED]
     files = _names_of_files(path)
     names = find_names(f"{message.provider}:{message.model}" for message in branch if message.provider)
     turns = [_make_turn(message, names, files.get(message.pk, ())) for message in branch]
     return Shared(title_of(found.conversation), found.created_at, turns)
-
-
-def _path_to(leaf: uuid.UUID | None, parents: Mapping[uuid.UUID, uuid.UUID | None]) -> list[uuid.UUID]:
-    path = []
-    while leaf is not None:
-        path.append(leaf)
-        leaf = parents[leaf]
-    return path
 
 
 def _names_of_files(path: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[str]]:

@@ -250,6 +250,12 @@ async def test_streams_are_counted_with_the_sockets(site, client, settings):
     await eventually(lambda: not open_sockets, within=1)
 
 
+async def test_a_stream_speaks_its_reader_s_language(site, client, settings):
+    settings.CHAT_SOCKETS_PER_USER = 0
+    async with stream(client, "/api/conversations/s/events", **{"Accept-Language": "de"}) as events:
+        assert (await events.receive())["reason"].startswith("0 Verbindungen sind offen")
+
+
 async def test_a_silent_stream_has_a_heart(site, client, monkeypatch):
     monkeypatch.setattr(plain_http, "HEARTBEAT_SECONDS", 0.05)
     async with stream(client, "/api/conversations/s/events") as events:

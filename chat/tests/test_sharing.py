@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from chat.models import Attachment, Conversation, Message, Share
+from chat.sharing import share
 from chat.tests.talks import answer, make_full_talk, make_talk, say
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +104,21 @@ def test_the_same_branch_has_one_link_and_an_empty_conversation_none(alice, as_a
     talk = make_full_talk(alice)
     assert make_link(as_alice, talk) == make_link(as_alice, talk)
     assert as_alice.post(reverse("chat:share", args=[make_talk(alice).pk])).status_code == 400
+    assert Share.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_many_times_at_once_makes_one_link():
+    talk = make_full_talk(User.objects.create_user("bob"))
+
+    def send(_: int) -> None:
+        try:
+            share(Conversation.objects.get(pk=talk.pk))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(16)))
     assert Share.objects.count() == 1
 
 
