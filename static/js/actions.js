@@ -9,7 +9,7 @@ import { openSheet } from "./sheet.js";
 const ACTIONS = {
   "[data-copy]": copy,
   "[data-edit]": edit,
-  "[data-regenerate]": (page, turn) => page.asking.regenerate(turn.dataset.id),
+  "[data-regenerate]": (page, turn) => leave(page, () => page.asking.regenerate(turn.dataset.id)),
   "[data-regenerate-with]": chooseModel,
   "[data-step]": (page, turn, button) => STEPS[button.dataset.step](page, turn),
   "[data-continue]": (page, turn, button) =>
@@ -88,7 +88,8 @@ function cancel({ asking, composer }, turn) {
 
 // --- In a sheet over the page -----------------------------------------------------------------------------------------
 
-function chooseModel({ asking, dialog }, turn) {
+function chooseModel(page, turn) {
+  const { asking, dialog } = page;
   const list = document.createElement("ul");
   list.className = "models";
   list.setAttribute("role", "list");
@@ -98,7 +99,7 @@ function chooseModel({ asking, dialog }, turn) {
     Object.assign(button, { className: "models-button", textContent: option.dataset.name });
     button.addEventListener("click", () => {
       dialog.close();
-      asking.regenerate(turn.dataset.id, option.value);
+      leave(page, () => asking.regenerate(turn.dataset.id, option.value));
     });
     item.append(button);
     list.append(item);
@@ -114,7 +115,7 @@ function chooseModel({ asking, dialog }, turn) {
 
 // The question and what it would take along come from the server.
 async function askToDelete(page, turn, link) {
-  const { dialog, status, composer, catchUp } = page;
+  const { announcer, dialog, status, composer, catchUp } = page;
   const [form] = await fetchElements(link.href, "[data-confirm]");
   // The same question is a page of its own.
   if (!form) return void location.assign(link.href);
@@ -128,6 +129,7 @@ async function askToDelete(page, turn, link) {
     const { ok } = await postForm(form, "form");
     dialog.close();
     if (!ok) return void status.show(gettext("The message could not be deleted. Try again."));
+    announcer.say(gettext("The message is deleted."));
     await catchUp();
     composer.focus();
   });

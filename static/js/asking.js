@@ -86,9 +86,11 @@ export class Asking {
 
   // The page shows what the server has by now: what was cancelled is back in the reader's hands.
   settle() {
-    const { thread, composer } = this.#page;
+    const { announcer, thread, composer } = this.#page;
     for (const [replyId, question] of this.#cancelled) {
-      if (!thread.has(replyId) && !thread.has(question.id)) composer.giveBack({ message: question.text });
+      if (thread.has(replyId) || thread.has(question.id)) continue;
+      composer.giveBack({ message: question.text });
+      announcer.say(gettext("Cancelled. The message is back in the message field."));
     }
     this.#cancelled.clear();
   }

@@ -1,9 +1,9 @@
 // The arrows between the versions of a message: the server switches, the page stays where it is.
 
 import { postForm } from "./catchup.js";
-import { gettext } from "./i18n.js";
+import { gettext, interpolate } from "./i18n.js";
 
-// `page`: {follower, status, url, catchUp}.
+// `page`: {announcer, follower, status, url, catchUp}.
 export function listenToArrows(root, page) {
   root.addEventListener("submit", (event) => {
     if (!event.target.matches("[data-branch-form]")) return;
@@ -12,7 +12,7 @@ export function listenToArrows(root, page) {
   });
 }
 
-async function turn({ follower, status, url, catchUp }, form, arrow) {
+async function turn({ announcer, follower, status, url, catchUp }, form, arrow) {
   const { top } = arrow.getBoundingClientRect();
   const { ok } = await postForm(form, "form", arrow);
   if (!ok) return void status.show(gettext("The other version could not be fetched. Try again."));
@@ -21,6 +21,7 @@ async function turn({ follower, status, url, catchUp }, form, arrow) {
   const message = document.getElementById(`m-${arrow.value}`);
   // It stands far above what the page shows.
   if (!message) return void location.assign(`${url}?at=${arrow.value}`);
+  announcer.say(interpolate(gettext("Version %(version)s"), { version: message.querySelector("[data-version]").textContent }));
   const now = message.querySelector(`[data-arrow="${arrow.dataset.arrow}"]`);
   now?.focus({ preventScroll: true });
   if (now) scrollBy({ top: now.getBoundingClientRect().top - top, behavior: "instant" });

@@ -30,6 +30,13 @@ export class ConversationList {
     return this.#root.querySelector(`[data-item="${CSS.escape(id)}"]`);
   }
 
+  // Returns the row behind that one, or else the one before it; undefined where it is alone.
+  neighbour(id) {
+    const rows = this.#rows();
+    const at = rows.findIndex((row) => row.dataset.item === id);
+    return rows[at + 1] ?? rows[at - 1];
+  }
+
   // Puts a conversation on top, for something was said in it.
   touch(session) {
     const row = this.#root.querySelector(`[data-conversation="${CSS.escape(session)}"]`)?.closest("[data-item]");

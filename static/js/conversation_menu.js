@@ -1,10 +1,18 @@
 // What can be done with a conversation, from its menu: the forms of the server, sent without leaving the page.
 
 import { parseElements } from "./catchup.js";
-import { gettext } from "./i18n.js";
+import { gettext, interpolate } from "./i18n.js";
 import { askForTitle } from "./rename.js";
 
 const FAILED = gettext("That could not be done. Try again.");
+const DONE = {
+  pin: gettext("The conversation is pinned."),
+  unpin: gettext("The conversation is no longer pinned."),
+  archive: gettext("The conversation is in the archive."),
+  unarchive: gettext("The conversation is back in the list."),
+};
+// Those that take a conversation out of the reader's sight.
+const UNDO = { archive: "unarchive", unarchive: "archive" };
 
 export class ConversationMenus {
   #list;
@@ -18,6 +26,7 @@ export class ConversationMenus {
     this.#on = on;
     document.addEventListener("submit", (event) => this.#submitted(event));
     document.addEventListener("click", (event) => this.#clicked(event));
+    document.addEventListener("keydown", (event) => walk(event));
   }
 
   #submitted(event) {
@@ -27,38 +36,37 @@ export class ConversationMenus {
     menu.hidePopover();
     const { formAction, dataset } = event.submitter;
     if (dataset.act === "delete") this.#delete(menu, formAction, dataset.undo);
-    else this.#change(menu, formAction, dataset.act);
+    else this.#change(menu, formAction, dataset.act, UNDO[dataset.act]);
   }
 
-  async #change(menu, url, act) {
+  async #change(menu, url, act, undo) {
+    const next = this.#list.neighbour(menu.dataset.of);
     const row = await this.#send(menu, url);
     if (!row) return;
     const inList = Boolean(menu.closest("[data-item]"));
     this.#show(row);
-    if (act === "archive" || act === "unarchive") {
-      const words = act === "archive" ? gettext("The conversation is in the archive.") : gettext("The conversation is back in the list.");
-      const back = row.querySelector(`[data-act="${act === "archive" ? "unarchive" : "archive"}"]`);
-      const undo = () => this.#change(row.querySelector("[data-menu]"), back.formAction, "undo");
-      this.#toasts.show(words, { label: gettext("Undo"), run: undo });
-    }
+    const run = () => this.#change(row.querySelector("[data-menu]"), row.querySelector(`[data-act="${undo}"]`).formAction, undo);
+    this.#toasts.show(DONE[act], undo && { label: gettext("Undo"), run });
     // The row with the button may be another one now, elsewhere or gone.
-    if (inList) this.#list.find(row.dataset.item)?.querySelector("[data-menu-button]").focus();
+    if (inList) focusRow(this.#list.find(row.dataset.item) ?? next);
   }
 
   async #delete(menu, url, undo) {
     const id = menu.dataset.of;
-    const row = this.#list.find(id);
-    const next = row?.nextElementSibling ?? row?.previousElementSibling;
+    const next = this.#list.neighbour(id);
     if ((await post(menu, url)) === null) {
       this.#toasts.show(FAILED);
       return;
     }
     if (this.#on.deleted(id)) return;
     this.#list.remove(id);
-    next?.querySelector("[data-conversation]").focus();
+    focusRow(next);
     const run = async () => {
       const restored = await this.#send(menu, undo);
-      if (restored) this.#show(restored);
+      if (!restored) return;
+      this.#show(restored);
+      this.#toasts.show(DONE.unarchive);
+      focusRow(this.#list.find(id));
     };
     this.#toasts.show(gettext("The conversation is deleted."), { label: gettext("Undo"), run });
   }
@@ -101,6 +109,28 @@ export class ConversationMenus {
     }
     this.#list.put(row.cloneNode(true));
   }
+}
+
+// Tells the buttons of a conversation's menus how it is called by now.
+export function nameMenus(id, title) {
+  for (const menu of document.querySelectorAll(`[data-menu][data-of="${CSS.escape(id)}"]`)) {
+    buttonOf(menu).ariaLabel = interpolate(gettext("More: %(title)s"), { title });
+  }
+}
+
+// Up and down go round in an open menu, and from its button into it.
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const menu = step && document.querySelector("[data-menu]:popover-open");
+  if (!menu) return;
+  const actions = [...menu.querySelectorAll("a, button")];
+  const at = actions.indexOf(document.activeElement);
+  event.preventDefault();
+  actions.at(at < 0 && step < 0 ? -1 : (at + step) % actions.length).focus();
+}
+
+function focusRow(row) {
+  (row?.querySelector("[data-menu-button]") ?? document.querySelector("[data-new-link]")).focus();
 }
 
 function buttonOf(menu) {

@@ -1,6 +1,7 @@
 // The earlier messages of a long conversation, fetched as the reader comes near to where they would be.
 
 import { fetchMessages } from "./catchup.js";
+import { focusMessage } from "./focus.js";
 
 // Pixels above the window within which the next ones are fetched.
 const NEAR = 600;
@@ -39,6 +40,5 @@ function stay(root, follower, show) {
   show();
   scrollBy({ top: seen.getBoundingClientRect().top - top, behavior: "instant" });
   if (!hadFocus) return;
-  seen.tabIndex = -1;
-  seen.focus({ preventScroll: true });
+  focusMessage(seen, { preventScroll: true });
 }

@@ -12,7 +12,7 @@ import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { ConversationList } from "./conversation_list.js";
-import { ConversationMenus } from "./conversation_menu.js";
+import { ConversationMenus, nameMenus } from "./conversation_menu.js";
 import { continueOnScroll } from "./endless.js";
 import { gettext } from "./i18n.js";
 import { listenForCode } from "./markdown/code.js";
@@ -41,7 +41,7 @@ const replies = new Replies();
 const announcer = new Announcer(find("announce"), find("announce-whole"));
 const status = new Status(find("status"), announcer);
 const list = new ConversationList(find("conversations"), session);
-const follower = new Follower(find("jump"), find("marked"));
+const follower = new Follower(find("jump"), find("composer"), find("marked"));
 const thread = new Thread(
   find("messages"),
   {
@@ -104,7 +104,16 @@ const connection = new Connection(session, {
   },
   state: (diagnosis) => status.diagnosed(diagnosis),
 });
-const unsent = new Unsent({ outbox, thread, messages: find("messages"), template: template("unsent") });
+const unsent = new Unsent({
+  outbox,
+  thread,
+  messages: find("messages"),
+  template: template("unsent"),
+  removed: () => {
+    announcer.say(gettext("Removed."));
+    composer.focus();
+  },
+});
 const page = { announcer, composer, connection, follower, list, offerSignIn, outbox, replies, rename, refreshModels, showStored, showSums, status, thread };
 const conversation = new Conversation(page, { session, url, isNew });
 
@@ -116,6 +125,7 @@ function rename(title) {
   find("title").textContent = title;
   document.title = `${title} · Sasha Studio`;
   list.rename(session, title);
+  nameMenus(root.dataset.id, title);
 }
 
 // The conversation has been stored, and can be renamed and all that.
@@ -147,7 +157,7 @@ const catchUp = () => conversation.catchUp();
 const limit = Number(root.dataset.messageLength);
 listenToActions(find("messages"), { ...page, asking, catchUp, limit, dialog: find("sheet"), editor: template("editor") });
 showEarlierOnScroll(find("messages"), { thread, follower });
-listenToArrows(find("messages"), { follower, status, url, catchUp });
+listenToArrows(find("messages"), { announcer, follower, status, url, catchUp });
 showStories(find("messages"));
 listenToShortcuts();
 listenForCode(find("messages"), copyText);

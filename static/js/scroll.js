@@ -8,14 +8,18 @@ export class Follower {
   #button;
   #following;
 
-  // `marked`: the message that the address asks for, if it does.
-  constructor(button, marked) {
+  // `next`: what follows the button; `marked`: the message that the address asks for, if it does.
+  constructor(button, next, marked) {
     this.#button = button;
     addEventListener("scroll", () => this.#look(), { passive: true });
     addEventListener("resize", () => this.contentChanged());
     // Colours, formulas and turns that come near are laid out later than they are put there.
     new ResizeObserver(() => this.contentChanged()).observe(document.body);
-    button.addEventListener("click", () => this.toBottom());
+    button.addEventListener("click", () => {
+      // The button goes away, and the keyboard goes on where it stood. A finger would only bring up its keyboard.
+      if (button.matches(":focus-visible")) next.focus();
+      this.toBottom();
+    });
     if (marked) this.#showAt(marked);
     else if (history.state?.following ?? true) this.toBottom();
     else this.#look();

@@ -1,6 +1,7 @@
 // Every keyboard shortcut: one table, which the help sheet shows too. None is a single letter, which would get in the
 // way of speech input (WCAG 2.1.4), and none takes a key that browsers need.
 
+import { focusMessage } from "./focus.js";
 import { gettext } from "./i18n.js";
 
 const MAC = /Mac|iP(hone|ad|od)/.test(navigator.platform);
@@ -13,6 +14,7 @@ const SHORTCUTS = [
   { shift: true, key: "Escape", words: gettext("Go to the message field"), run: () => focus("[data-composer]") },
   { ctrl: true, key: ".", words: gettext("Stop the answer"), run: () => click("[data-stop]:not([hidden])") },
   { ctrl: true, shift: true, key: "y", words: gettext("Copy the latest answer"), run: copyLatest },
+  { key: "F8", words: gettext("Go to the button that undoes what was just done"), run: () => focus("[data-toasts] button") },
   { alt: true, key: "ArrowUp", words: gettext("Go to the message before"), run: () => step(-1) },
   { alt: true, key: "ArrowDown", words: gettext("Go to the message after"), run: () => step(1) },
   {
@@ -95,7 +97,9 @@ function click(selector) {
 }
 
 function focus(selector) {
-  document.querySelector(selector)?.focus();
+  const element = document.querySelector(selector);
+  if (!element) return false;
+  element.focus();
 }
 
 function copyLatest() {
@@ -116,6 +120,5 @@ function step(by) {
   const at = messages.indexOf(document.activeElement.closest("[data-message]"));
   const next = messages[at < 0 ? messages.length - 1 : at + by];
   if (!next) return false;
-  next.tabIndex = -1;
-  next.focus();
+  focusMessage(next);
 }

@@ -3,6 +3,7 @@
 import { showEnding } from "./endings.js";
 import { makeFacts } from "./facts.js";
 import { showFiles } from "./files.js";
+import { keepFocus } from "./focus.js";
 import { gettext } from "./i18n.js";
 import { Markdown, makePart } from "./markdown.js";
 import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
@@ -87,7 +88,7 @@ export class Thread {
 
   // Shows what another rendering of this page shows; returns the messages that are gone.
   show(messages) {
-    const gone = reconcile(this.#root, messages);
+    const gone = keepFocus(this.#root, () => reconcile(this.#root, messages));
     this.#markdown.adopt(this.#root);
     this.#painted();
     return gone;
@@ -105,8 +106,10 @@ export class Thread {
   cutFrom(id, role) {
     const turn = this.#find(id);
     if (turn?.dataset.role !== role) return;
-    while (turn.nextElementSibling) turn.nextElementSibling.remove();
-    turn.remove();
+    keepFocus(this.#root, () => {
+      while (turn.nextElementSibling) turn.nextElementSibling.remove();
+      turn.remove();
+    });
   }
 
   // What a reply waits for that has no text yet; `state` where that is another now.

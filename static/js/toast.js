@@ -2,6 +2,8 @@
 // but not while the pointer or the focus is on them.
 
 const SHOWN_MS = 10_000;
+// What is said while a page loads is not heard.
+const LOADING_MS = 1000;
 
 export class Toasts {
   #root;
@@ -12,7 +14,10 @@ export class Toasts {
     this.#root = root;
     this.#announcer = announcer;
     // What the server has put there stays as long as the others.
-    for (const toast of root.children) this.#keep(toast);
+    for (const toast of root.children) {
+      this.#keep(toast);
+      setTimeout(() => announcer?.say(toast.innerText), LOADING_MS);
+    }
   }
 
   // `action`: {label, run}, which may be missing.
@@ -33,9 +38,14 @@ export class Toasts {
     button.type = "button";
     button.className = "toast-action";
     button.textContent = label;
-    button.addEventListener("click", () => {
+    // Where the keyboard came from, and goes back to unless something better is done with it.
+    let before = null;
+    button.addEventListener("focus", (event) => (before = event.relatedTarget));
+    button.addEventListener("click", async () => {
+      const hadFocus = button === document.activeElement;
       toast.remove();
-      run();
+      await run();
+      if (hadFocus && document.activeElement === document.body) before?.focus();
     });
     return button;
   }

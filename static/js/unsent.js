@@ -5,14 +5,16 @@ export class Unsent {
   #thread;
   #messages;
   #template;
+  #removed;
   #isConnected = false;
 
-  // `template` is put under each of them.
-  constructor({ outbox, thread, messages, template }) {
+  // `template` is put under each of them; `removed` is called when the reader has taken one back.
+  constructor({ outbox, thread, messages, template, removed }) {
     this.#outbox = outbox;
     this.#thread = thread;
     this.#messages = messages;
     this.#template = template;
+    this.#removed = removed;
     messages.addEventListener("click", (event) => {
       const turn = event.target.closest("[data-unsent-remove]")?.closest("[data-message]");
       if (turn) this.#takeBack(turn.dataset.clientId);
@@ -52,6 +54,7 @@ export class Unsent {
   #takeBack(clientId) {
     this.#outbox.remove(clientId);
     this.#thread.removeQuestion(clientId);
+    this.#removed();
   }
 
   #find(clientId) {

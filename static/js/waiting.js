@@ -17,7 +17,9 @@ export function waitForAnother({ thread, replies, announcer }, { replyId, provid
   if (replyId === replies.current) announcer.begin(`${waiting}.`);
 }
 
-export function waitInLine({ thread }, { replyId, position }) {
+export function waitInLine({ thread, announcer }, { replyId, position }) {
   const line = interpolate(gettext("Waiting for its turn, number %(position)s in line"), { position });
-  thread.wait(replyId, position > 1 ? line : gettext("Waiting for its turn"), "queued");
+  const words = position > 1 ? line : gettext("Waiting for its turn");
+  thread.wait(replyId, words, "queued");
+  announcer.say(`${words}.`);
 }

@@ -339,9 +339,9 @@ async def test_the_page_follows_the_text_only_for_a_reader_at_the_bottom(page):
 
 async def test_screen_readers_hear_the_status_and_the_whole_answer_once(page):
     await say(page, "Hello", SHORT)
-    await expect(page.locator("[role=status]")).to_have_text("The answer is being written.")
+    await expect(page.locator("[role=status]")).to_contain_text("The answer is being written.")
     await until_ended(page)
-    await expect(page.locator("[role=status]")).to_have_text("The answer is complete.")
+    await expect(page.locator("[role=status]")).to_contain_text("The answer is complete.")
     assert await page.locator("[role=log]").text_content() == whole(SHORT).strip()
     await expect(page.locator("[data-messages][aria-live], [data-messages] [aria-live]")).to_have_count(0)
 
@@ -557,7 +557,7 @@ async def test_before_the_first_word_the_page_says_whom_it_waits_for(page, add):
     await say(page, "Hello")
     wait = replies(page, "running").locator("[data-wait]")
     await expect(wait).to_have_text("Waiting for Sim A")
-    await expect(page.locator("[role=status]")).to_have_text("Waiting for Sim A.")
+    await expect(page.locator("[role=status]")).to_contain_text("Waiting for Sim A.")
     await page.reload()
     await expect(wait).to_have_text("Waiting for Sim A")
     await page.click("[data-stop]")
