@@ -5,12 +5,15 @@ import { gettext } from "./i18n.js";
 
 // After the last key, so that not every letter of a word is looked for.
 const PAUSE_MS = 150;
+// After what was found: whoever still types does not want to hear of it.
+const TYPING_MS = 1000;
 
 // `list`: the element that gives way. `say`: announces how many were found.
 export function searchAsTyped(form, list, say) {
   const field = form.querySelector("[data-search]");
   let results = null;
   let timer = 0;
+  let telling = 0;
   let request = new AbortController();
 
   function show(element) {
@@ -30,11 +33,12 @@ export function searchAsTyped(form, list, say) {
     const [found] = text === null ? [] : parseElements(text, "[data-results]");
     const shown = found ?? makeNote(gettext("The search does not answer. Try again in a moment."));
     show(shown);
-    say(shown.querySelector("p").textContent);
+    telling = setTimeout(() => say(shown.querySelector("p").textContent), TYPING_MS);
   }
 
   function changed() {
     clearTimeout(timer);
+    clearTimeout(telling);
     if (field.value.trim()) {
       timer = setTimeout(find, PAUSE_MS);
     } else {

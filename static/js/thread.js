@@ -8,7 +8,7 @@ import { gettext } from "./i18n.js";
 import { Markdown, makePart } from "./markdown.js";
 import { clearReasoning, endReasoning, showReasoning } from "./reasoning.js";
 import { reconcile } from "./reconcile.js";
-import { identify, makeNotice, makeTurn } from "./turn.js";
+import { identify, makeNotice, makeTurn, setWait } from "./turn.js";
 
 // A hidden page gets no frames, not even one it asked for before, and must not fall behind.
 const LATEST_PAINT_MS = 250;
@@ -189,11 +189,6 @@ export class Thread {
     }
     this.#markdown.flush();
   }
-}
-
-function setWait(turn, words) {
-  const wait = turn.querySelector("[data-wait]");
-  if (wait.textContent !== words) wait.textContent = words;
 }
 
 function lastPart(turn) {

@@ -32,3 +32,9 @@ export function makeNotice(template, { kind, reason, newModel }) {
   button.textContent = interpolate(gettext("Continue with %(model)s"), { model: nameExact(newModel) });
   return notice;
 }
+
+// What a reply waits for that has no text yet.
+export function setWait(turn, words) {
+  const wait = turn.querySelector("[data-wait]");
+  if (wait.textContent !== words) wait.textContent = words;
+}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from django.urls import get_resolver
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
-from chat.tests.browser.pages import BROWSER, SHORT, say, until_ended
+from chat.tests.browser.pages import BROWSER, ECHO, LONG, SHORT, replies, say, until_ended, until_text
+from chat.tests.browser.test_markdown import DOCUMENT
 from chat.tests.test_strangers import routes
 
 pytestmark = BROWSER
@@ -55,6 +56,11 @@ NOT_PAGES = {
     *(f"chat:{act}" for act in ("archive", "delete", "pin", "restore", "unarchive", "unpin")),
 }
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
+NARROW = LOOKS[2:]
+FILES = [
+    {"name": name, "mimeType": "text/plain", "buffer": data}
+    for name, data in (("notes.txt", b"one"), ("strange.bin", b"\0\1"))
+]
 
 
 def test_every_address_is_tried_or_no_page():
@@ -77,6 +83,8 @@ async def test_axe_finds_nothing(page):
     for path in (
         f"{conversation}export",
         f"{conversation}rename",
+        "/conversations/",
+        "/conversations/archived/",
         "/import",
         "/account/",
         "/account/sign-in",
@@ -89,6 +97,59 @@ async def test_axe_finds_nothing(page):
         await assert_clean(page)
     await page.goto("/")
     await assert_clean(page)
+
+
+async def test_axe_finds_nothing_in_what_opens(browser, server):
+    # In a browser of its own: the console complains of the file that is refused.
+    page = await browser.new_page(base_url=server.url)
+    await page.goto("/")
+    await say(page, DOCUMENT, ECHO)
+    await until_ended(page)
+    await say(page, "Think", "sim-n10-gap20-reasoning")
+    await until_ended(page, 2)
+    await page.locator("[data-reasoning]:not([hidden]) summary").click()
+    await page.locator("[data-role=user] [data-edit]").last.click()
+    await page.set_input_files("[data-file-input]", FILES)
+    await expect(page.locator("[data-file][data-state=refused]")).to_have_count(1)
+    await assert_clean(page)
+    await page.locator("[data-editor-cancel]").click()
+    for opener in (
+        "[data-bar-menu] [data-menu-button]",
+        "[data-settings-link]",
+        "[data-regenerate-with]",
+        "[data-delete]",
+    ):
+        await page.locator(opener).last.press("Enter")
+        await expect(page.locator(".menu:popover-open, dialog:modal")).to_be_visible()
+        await assert_clean(page)
+        await page.keyboard.press("Escape")
+    await page.keyboard.press("Control+/")
+    await assert_clean(page)
+    await page.keyboard.press("Escape")
+
+
+async def test_axe_finds_nothing_while_something_happens(page):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.locator("[data-edit]").click()
+    await page.locator("[data-editor-text]").fill("Not \0 storable")
+    await page.get_by_role("button", name="Save and send").click()
+    await expect(page.locator("[data-status]")).to_contain_text("NUL character")
+    await page.locator("[data-bar-menu] [data-menu-button]").press("Enter")
+    await page.locator("[data-bar-menu] [data-act=archive]").click()
+    await page.locator("[data-toasts] button").focus()
+    await say(page, "Long", LONG)
+    await until_text(page, "word3 ")
+    await say(page, "Next")
+    await expect(replies(page, "queued")).to_have_count(1)
+    await assert_clean(page, LOOKS[::3])
+    await page.click("[data-cancel]:visible")
+    await page.click("[data-stop]")
+    await until_ended(page, 2)
+    await page.get_by_role("button", name="Conversations", exact=True).click()
+    await assert_clean(page, NARROW)
+    await page.locator("[data-item] [data-menu-button]").click()
+    await assert_clean(page, NARROW)
 
 
 @pytest.mark.parametrize("server", [{"CHAT_SHARING": "true"}], indirect=True)
@@ -110,10 +171,10 @@ async def test_axe_finds_nothing_where_there_is_nothing(browser, server):
     await assert_clean(page)
 
 
-async def assert_clean(page: Page) -> None:
+async def assert_clean(page: Page, looks: list[tuple[str, int]] = LOOKS) -> None:
     # Before the colours change, which would fade otherwise.
     await page.emulate_media(reduced_motion="reduce")
-    for scheme, width in LOOKS:
+    for scheme, width in looks:
         await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": width, "height": 800})
         found = await Axe().run(page)

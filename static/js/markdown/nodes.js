@@ -28,7 +28,8 @@ const makers = {
   table_head: () => element("thead"),
   table_body: () => element("tbody"),
   table_row: () => element("tr"),
-  table_cell: ({ header, align }) => element(header ? "th" : "td", { class: align ? `align-${align}` : undefined }),
+  // One without words heads nothing.
+  table_cell: ({ header, text, align }) => element(header && text ? "th" : "td", { class: align ? `align-${align}` : undefined }),
   strong: () => element("strong"),
   em: () => element("em"),
   del: () => element("del"),
