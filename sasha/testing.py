@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 import psutil
 import websockets
+from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 from websockets.asyncio.client import ClientConnection
 
 from chat import runner
@@ -51,6 +52,8 @@ async def running_site(grace: float = 0) -> AsyncIterator[None]:
     finally:
         await lifespan.stop(grace)
         runner.forget()
+        # Of the thread that `aget` and the like use: PostgreSQL would not let go of the test's database.
+        await sync_to_async(connections.close_all)()
 
 
 class Frames:

@@ -24,6 +24,7 @@ import { Settings } from "./settings.js";
 import { listenToShortcuts } from "./shortcuts.js";
 import { prepareSidebar } from "./sidebar.js";
 import { Status } from "./status.js";
+import { belongTo } from "./storage.js";
 import { Thread } from "./thread.js";
 import { Unsent } from "./unsent.js";
 import { Toasts } from "./toast.js";
@@ -35,6 +36,7 @@ const template = (name) => document.querySelector(`[data-template="${name}"]`);
 const root = find("chat");
 const { session, url } = root.dataset;
 const isNew = "new" in root.dataset;
+belongTo(root.dataset.person);
 
 const outbox = new Outbox(session);
 const replies = new Replies();

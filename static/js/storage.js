@@ -32,6 +32,26 @@ export function forget(key) {
   remember(key, "");
 }
 
+const PERSON = "person";
+// What people write and choose; all but the theme.
+const PERSONAL = /^(draft|files|outbox|model|only):/;
+
+// Says whose browser this is now; "": a guest's. What another account has left goes, before anybody reads it. What a guest
+// has left stays: they have signed in.
+export function belongTo(person) {
+  const before = recall(PERSON);
+  if (before && before !== person) forgetPersonal();
+  remember(PERSON, person);
+}
+
+function forgetPersonal() {
+  try {
+    for (const key of Object.keys(localStorage).filter((name) => PERSONAL.test(name))) forget(key);
+  } catch {
+    // Nothing is remembered anyhow.
+  }
+}
+
 // Returns everything under keys that begin so.
 export function recallAll(prefix) {
   try {

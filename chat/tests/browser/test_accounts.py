@@ -93,6 +93,21 @@ async def test_signing_out_in_one_tab_closes_the_other_within_a_second(alice, pa
     await until_text(page, whole(SHORT))
 
 
+async def test_a_draft_goes_with_the_guest_into_the_account_and_to_nobody_else(page):
+    field = page.locator("[data-composer]")
+    await field.fill("My secret")
+    await sign_up(page, "alice")
+    await page.goto("/")
+    await expect(field).to_have_value("My secret")
+    await page.goto("/account/")
+    await page.get_by_role("button", name="Sign out", exact=True).click()
+    await page.goto("/")
+    await expect(field).to_have_value("")
+    await sign_up(page, "bob")
+    await expect(page.locator("[data-account]")).to_have_text("bob")
+    await expect(field).to_have_value("")
+
+
 async def test_a_token_is_shown_once(alice, page):
     await page.goto("/account/")
     await page.get_by_label("What is it for?").fill("My script")
