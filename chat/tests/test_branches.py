@@ -143,8 +143,10 @@ def test_the_other_version_is_shown_with_what_follows_it(client, talk):
 def test_what_is_no_version_of_anything_is_not_there(client, talk, message):
     add(talk, None, "Q")
     assert client.post(f"/c/{talk.pk}/branch", {"message": message}).status_code == 404
-    assert client.get(f"/c/{talk.pk}/?at={message}").status_code == 404
     assert client.get(f"/c/{talk.pk}/?before={message}").status_code == 404
+    # An old link to a message that has been deleted: the conversation is still there.
+    response = client.get(f"/c/{talk.pk}/?at={message}")
+    assert (response.status_code, response["Location"]) == (302, f"/c/{talk.pk}/")
 
 
 def test_deleting_asks_first_and_takes_along_what_follows_in_all_versions(client, talk):

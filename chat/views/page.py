@@ -67,6 +67,9 @@ def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRespon
     user = get_user_or_404(request)
     found = get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
     tree = tree_of(found.pk)
+    if "at" in request.GET and _find_id(request.GET["at"]) not in tree.nodes:
+        # The message of an old link has been deleted; what was said around it may still be there.
+        return redirect("chat:conversation", found.pk)
     return _render(request, user, found, *_find_shown(request, found, tree))
 
 
@@ -81,10 +84,7 @@ def _find_shown(request: HttpRequest, found: Conversation, tree: Tree) -> tuple[
 
 
 def _get_message_id(text: str, tree: Tree) -> uuid.UUID:
-    try:
-        message_id = uuid.UUID(text)
-    except ValueError:
-        raise Http404 from None
+    message_id = _find_id(text)
     if message_id not in tree.nodes:
         raise Http404
     return message_id
