@@ -145,6 +145,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "chat.identity.GuestMiddleware",
     "chat.middleware.AccountMiddleware",
+    "sasha.admin_language.EnglishAdminMiddleware",
     "chat.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

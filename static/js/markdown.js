@@ -21,6 +21,7 @@ export function sourceOf(element) {
 export function makePart() {
   const part = document.createElement("div");
   part.className = "text";
+  part.dir = "auto";
   part.dataset.text = "";
   return part;
 }
