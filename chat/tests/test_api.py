@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -13,8 +14,9 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core import signing
+from django.core.handlers.asgi import ASGIRequest
 from django.test import AsyncClient
 from websockets.exceptions import ConnectionClosed
 
@@ -24,6 +26,7 @@ from chat.identity import GUEST_COOKIE, SALT
 from chat.models import Conversation, Message
 from chat.sockets import open_sockets
 from chat.tests.test_identity import guest_cookie
+from chat.views import api
 from providers.aichat import LIVE
 from sasha.testing import Frames, ServerProcess, Socket, eventually, server_process, text_of
 
@@ -169,6 +172,16 @@ async def test_what_cannot_be_taken_is_refused_as_on_the_socket(site, client, fr
     answer = await post(client, "/api/conversations/s/messages", frame)
     assert (answer[0], answer[1]["type"], answer[1]["code"]) == (status, "error", code)
     assert answer[1]["error"].endswith(".")
+    assert not await Message.objects.aexists()
+
+
+async def test_a_frame_in_chunks_is_no_longer_than_others(site):
+    # Without a length beforehand.
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    request = ASGIRequest(scope, io.BytesIO(json.dumps({"message": "Hi", "more": "x" * 600_000}).encode()))
+    request.user = AnonymousUser()
+    response = await api.messages(request, name="s")
+    assert (response.status_code, json.loads(response.content)["code"]) == (413, "too_large")
     assert not await Message.objects.aexists()
 
 

@@ -42,7 +42,7 @@ def for_visitor(view: ForVisitor[P]) -> Callable[..., Coroutine[Any, Any, HttpRe
     @wraps(view)
     async def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if int(request.META.get("CONTENT_LENGTH") or 0) > protocol.FRAME_LIMIT:
-            return refuse(413, "too_large", f"A frame has at most {protocol.FRAME_LIMIT // 1024} KiB.")
+            return refuse_size()
         visitor = await db(find_visitor, request)
         if visitor is None:
             return refuse(401, "sign_in", _("Sign in first."))
@@ -59,6 +59,11 @@ def refuse(status: int, code: str, sentence: str) -> JsonResponse:
     return JsonResponse({"type": protocol.Error.type, "error": sentence, "code": code}, status=status)
 
 
+def refuse_size() -> JsonResponse:
+    """Return the refusal of a frame that no socket would take either."""
+    return refuse(413, "too_large", f"A frame has at most {protocol.FRAME_LIMIT // 1024} KiB.")
+
+
 def nothing() -> HttpResponse:
     """Return an answer without content, which is not a page either."""
     return HttpResponse(status=204, content_type="application/json")
@@ -68,7 +73,11 @@ def nothing() -> HttpResponse:
 @for_visitor
 async def messages(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponseBase:
     """Take one frame, and answer with the frame that answers it."""
-    return await _answer(visitor, name, request.body.decode(errors="replace"))
+    # Who sends in chunks does not say beforehand how much there is.
+    body = request.read(protocol.FRAME_LIMIT + 1)
+    if len(body) > protocol.FRAME_LIMIT:
+        return refuse_size()
+    return await _answer(visitor, name, body.decode(errors="replace"))
 
 
 @require_POST
