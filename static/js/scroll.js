@@ -26,7 +26,7 @@ export class Follower {
   }
 
   contentChanged() {
-    if (this.#following) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    if (this.#following && hasMessages()) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
     else this.#look();
   }
 
@@ -50,7 +50,7 @@ export class Follower {
   #look() {
     const following = this.#isAtBottom();
     if (following !== this.#following) this.#keep(following);
-    this.#button.hidden = following;
+    this.#button.hidden = following || !hasMessages();
   }
 
   #keep(following) {
@@ -63,4 +63,9 @@ export class Follower {
     const page = document.documentElement;
     return page.scrollHeight - innerHeight - scrollY < NEAR;
   }
+}
+
+// Before the first one, a page begins at its top.
+function hasMessages() {
+  return Boolean(document.querySelector("[data-messages] [data-message]"));
 }

@@ -58,6 +58,25 @@ async def test_everything_can_be_read_and_hit_with_a_thumb(phone):
     assert await phone.evaluate(TROUBLE) == []
 
 
+async def test_a_page_that_is_enlarged_can_be_read_and_its_list_reached(page):
+    wide = "document.documentElement.scrollWidth > innerWidth"
+    # 1280 × 800 at 200 %.
+    await page.set_viewport_size({"width": 640, "height": 400})
+    await page.reload()
+    await expect(page.locator("[data-empty] h2")).to_be_in_viewport(ratio=1)
+    await expect(page.locator("[data-jump]")).to_be_hidden()
+    assert not await page.evaluate(wide)
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    await page.get_by_role("button", name="Conversations", exact=True).click()
+    await page.locator("[data-conversation]").click(timeout=5000)
+    # At 400 %.
+    await page.set_viewport_size({"width": 320, "height": 200})
+    assert not await page.evaluate(wide)
+    await page.evaluate("scrollTo(0, 0)")
+    await expect(page.locator("[data-dock]")).not_to_be_in_viewport()
+
+
 async def test_every_page_fits(phone):
     fits = {}
     for place in PLACES:
