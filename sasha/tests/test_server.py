@@ -151,7 +151,7 @@ async def test_the_close_of_a_script_kills_its_child_within_a_second(serve):
     await eventually(lambda: not child.is_running(), within=1.0)
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has several threads, which start as needed")
+@pytest.mark.sqlite
 async def test_the_server_needs_no_thread_for_a_child(serve):
     server = serve()
     process = psutil.Process(server.process.pid)
