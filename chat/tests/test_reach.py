@@ -85,6 +85,7 @@ async def test_the_command_prints_and_judges(server):
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 @pytest.mark.skipif(not NGINX, reason="needs nginx")
 async def test_the_sample_for_nginx_lets_everything_through(server, port, tmp_path):
     sample = SAMPLE.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")

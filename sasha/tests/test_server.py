@@ -17,7 +17,6 @@ import websockets
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
-from django.db import connection
 
 from chat.database import db
 from chat.identity import GUEST_COOKIE, SALT
