@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from chat.identity import account_key
 from chat.models import Conversation
 
-Reason = Literal["branch", "deleted", "cancelled", "settings"]
+Reason = Literal["branch", "deleted", "cancelled", "settings", "gone", "restored"]
 
 
 def name_of(visitor_key: str, session: str) -> str:

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from chat import deletion, groups, titles
+from chat.groups import tell_changed_from_view
 from chat.identity import find_user, get_user_or_404
 from chat.listing import Place, find_zone, list_conversations
 from chat.models import Conversation, ConversationQuerySet
@@ -75,6 +76,7 @@ def delete(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """Take a conversation out of sight, and stop what it is being answered; the next page offers to undo it."""
     _, found = _get(request, conversation_id)
     deletion.delete(found)
+    tell_changed_from_view(found, "gone")
     if _is_script(request):
         return HttpResponse()
     return redirect(f"{reverse('chat:new')}?deleted={found.pk}")
@@ -86,6 +88,7 @@ def restore(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = deletion.find_deleted(get_user_or_404(request), conversation_id)
     if found:
         deletion.restore(found)
+        tell_changed_from_view(found, "restored")
     # Twice does no harm.
     return _answer(request, found or _get(request, conversation_id)[1], stay=False)
 

@@ -27,7 +27,7 @@ export class Conversation {
     hello: (frame) => this.#hello(frame),
     pong: () => {},
     title: (frame) => this.page.rename(frame.title),
-    changed: () => this.catchUp(),
+    changed: (frame) => this.#changedElsewhere(frame),
     closing: (frame) => this.#closing(frame),
   };
 
@@ -140,6 +140,12 @@ export class Conversation {
     this.#changed();
     this.page.showSums();
     if (metadata.ending !== "complete" || metadata.attempts > 1) this.page.refreshModels();
+  }
+
+  #changedElsewhere({ reason }) {
+    if (reason === "gone") return void this.page.status.show(gettext("This conversation has been deleted."));
+    if (reason === "restored") this.page.status.clear();
+    this.catchUp();
   }
 
   #error({ replyId, clientId, error, code }) {

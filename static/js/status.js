@@ -75,6 +75,8 @@ export class Status {
     // Why it was closed, unless that is known better than the server could say it.
     const isKnown = this.#diagnosis?.state === "signed-out";
     const sentence = (!isKnown && this.#reason) || known || gettext("The server cannot be reached.");
+    // The way to sign in stands beside it.
+    if (isKnown) return sentence;
     const todo = this.#isFinal
       ? gettext("Reload the page to try again.")
       : gettext("Reconnecting… What you send meanwhile is kept.");

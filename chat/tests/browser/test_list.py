@@ -12,7 +12,7 @@ from django.utils import timezone
 from playwright.async_api import Page, expect
 
 from chat.models import Conversation
-from chat.tests.browser.pages import BROWSER, SHORT, say, until_ended
+from chat.tests.browser.pages import BROWSER, SHORT, replies, say, until_ended
 
 pytestmark = BROWSER
 
@@ -207,3 +207,19 @@ async def test_what_was_said_is_found_as_one_types(page, browser, server, contex
     await page.press("[data-search]", "Enter")
     await expect(page.locator("[data-results] mark")).to_have_text(["needle", "needle"])
     await plain.close()
+
+
+async def test_another_tab_says_that_its_conversation_is_gone(page, context):
+    await say(page, "Hello", SHORT)
+    await until_ended(page)
+    other = await context.new_page()
+    await other.goto(page.url)
+    await expect(replies(other, "ended")).to_have_count(1)
+    conversation = await Conversation.objects.aget()
+    token = await page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    await page.request.post(
+        f"/c/{conversation.pk}/delete", form={"csrfmiddlewaretoken": token}, headers={"Referer": page.url}
+    )
+    await expect(other.locator("[data-status]")).to_contain_text("This conversation has been deleted.")
+    # What was read stays in sight.
+    await expect(replies(other, "ended")).to_have_count(1)
