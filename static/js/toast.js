@@ -13,6 +13,9 @@ export class Toasts {
   constructor(root, announcer) {
     this.#root = root;
     this.#announcer = announcer;
+    // Above the drawer, which everything else is below. A live region must not come and go itself.
+    if (announcer) root.popover = "manual";
+    if (root.firstElementChild) this.#raise();
     // What the server has put there stays as long as the others.
     for (const toast of root.children) {
       this.#keep(toast);
@@ -29,6 +32,7 @@ export class Toasts {
     toast.append(words);
     if (action) toast.append(this.#makeButton(toast, action));
     this.#root.replaceChildren(toast);
+    this.#raise();
     this.#announcer?.say(action ? `${sentence} ${action.label}` : sentence);
     this.#keep(toast);
   }
@@ -48,6 +52,13 @@ export class Toasts {
       if (hadFocus && document.activeElement === document.body) before?.focus();
     });
     return button;
+  }
+
+  // Over whatever has opened since the last one.
+  #raise() {
+    if (!this.#root.popover) return;
+    this.#root.hidePopover();
+    this.#root.showPopover();
   }
 
   #keep(toast) {

@@ -176,6 +176,26 @@ async def test_everything_works_without_javascript(page, browser, server, contex
     await plain.close()
 
 
+async def test_on_a_phone_a_deletion_is_undone_over_the_open_drawer(page, browser, server, context):
+    await say(page, "First words", SHORT)
+    await until_ended(page)
+    await make(1)
+    state = await context.storage_state()
+    small = await browser.new_context(
+        base_url=server.url, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True, storage_state=state
+    )
+    page = await small.new_page()
+    await page.goto("/")
+    await page.locator(".bar [popovertarget=sidebar]").tap()
+    await page.get_by_role("button", name="More: Number 0", exact=True).tap()
+    await page.locator(".menu:popover-open").get_by_text("Delete", exact=True).tap()
+    await expect(rows(page)).to_have_text(["First words"])
+    await page.get_by_role("button", name="Undo").tap()
+    await expect(page.locator("[data-conversation]")).to_have_text(["First words", "Number 0"])
+    assert not await Conversation.objects.exclude(deleted_at=None).aexists()
+    await small.close()
+
+
 async def test_what_was_said_is_found_as_one_types(page, browser, server, context):
     await say(page, "Where is the needle?", SHORT)
     await until_ended(page)
