@@ -84,7 +84,8 @@ async def test_a_running_reply_is_checkpointed_while_it_runs(site):
 
 async def test_another_replica_s_reply_is_shown_from_its_row_and_goes_first(site):
     async with Socket("s") as socket:
-        first = (await socket.say("Hi", model="sim:sim-n5"))[-1]["replyId"]
+        # A title of its own: none comes from the answer, in between.
+        first = (await socket.say("Count to ten", model="sim:sim-n5"))[-1]["replyId"]
         await make_silent("elsewhere", seconds=-30)
         await Message.objects.filter(pk=first).aupdate(
             state="running", ending="", owner="elsewhere", text="abc", last_seq=3

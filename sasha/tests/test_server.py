@@ -73,7 +73,8 @@ async def row(reply_id: str) -> Message:
 async def test_sigterm_ends_replies_as_interrupted_and_tells_every_socket(serve):
     server = serve(CHAT_SHUTDOWN_GRACE="0")
     async with server.connect("a") as a, server.connect("idle") as idle:
-        await a.send(message="Hi", model="sim:sim-stall-at3")
+        # A title of its own: none comes from the answer.
+        await a.send(message="Count to ten", model="sim:sim-stall-at3")
         seen = await a.until_text("word2 ")
         child = server.children()[0]
         stopping = asyncio.create_task(stop(server))
