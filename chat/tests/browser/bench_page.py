@@ -18,12 +18,10 @@ from django.utils import timezone
 from chat.database import db
 from chat.identity import GUEST_COOKIE, SALT
 from chat.models import Conversation, Message, Role
-from chat.tests.browser.pages import BROWSER, SHORT, SLOW, say, until_ended, until_text
+from chat.tests.browser.pages import BROWSER, MINUTE, SHORT, SLOW, STEADY, say, until_ended, until_text
 
 pytestmark = BROWSER
 
-# 60 tokens a second for five minutes.
-STEADY = "sim-n18000-gap16"
 STEADY_SECONDS = 300
 ROUNDS = 20
 CONVERSATIONS = 10_000
@@ -84,7 +82,7 @@ async def test_resume(context):
     await context.add_init_script(WATCH_RESUME)
     page = await context.new_page()
     await page.goto("/")
-    await say(page, "Hello", "sim-n3000-gap20")
+    await say(page, "Hello", MINUTE)
     await until_text(page, "word50 ")
     times = []
     for _ in range(ROUNDS):

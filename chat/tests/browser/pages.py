@@ -13,7 +13,9 @@ from providers.simulator.script import answer, parse_model
 CHROMIUM = shutil.which("chromium")
 SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
 LARGE = "sim-n20000-gap0"
-MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5", LARGE)
+# 20 ms apart for a minute, and 60 tokens a second for five minutes: what bench_page.py reads.
+MINUTE, STEADY = "sim-n3000-gap20", "sim-n18000-gap16"
+MODELS = (SHORT, SLOW, LONG, ECHO, "sim-n20-at5-cut", "sim-n10-gap20-reasoning", "sim-n600-gap5", LARGE, MINUTE, STEADY)
 
 SOURCES = """async (parts) => {
   const { sourceOf } = await import(document.querySelector("link[href*='/js/markdown.']").href);
