@@ -5,3 +5,8 @@ from django.apps import AppConfig
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
+
+    def ready(self) -> None:
+        from monitoring import listeners  # needs the models
+
+        listeners.connect()

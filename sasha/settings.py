@@ -321,3 +321,10 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = CHAT_FILE_BYTES + 65_536
 CHAT_SHARING = env.bool("CHAT_SHARING", False)
 # The largest file that can be imported; unpacked, each part of an archive may be as large.
 CHAT_IMPORT_BYTES = env_positive("CHAT_IMPORT_BYTES", 50_000_000)
+
+# --- Monitoring -------------------------------------------------------------------------------------------------------
+
+# Off: no audit, no samples, no alerts. For measuring what they cost, and for nothing else.
+MONITORING = env.bool("MONITORING", True)
+# Whether the audit keeps what people and models wrote; otherwise its SHA-256 alone.
+AUDIT_TEXTS = env.bool("AUDIT_TEXTS", True)

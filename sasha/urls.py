@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from monitoring import urls as monitoring
 from providers import money_pages
 from sasha.words import words
 
@@ -18,9 +19,11 @@ reports = [
     path("explain/", admin.site.admin_view(money_pages.explain), name="explain"),
 ]
 urlpatterns = [
+    path("", include(monitoring.probes)),
     path("", include("chat.urls")),
     # What the scripts say, in the reader's language.
     path("words/<str:language>.js", words, name="words"),
     path("admin/", include(reports)),
+    path("admin/monitor/", include(monitoring.pages)),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,49 @@
+"""What monitoring does while the server runs: small steps, each again and again, none on the time of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+
+class Step(NamedTuple):
+    """`run` is awaited every `seconds`; what blocks in it goes through chat.database.db, or a thread."""
+
+    run: Callable[[], Awaitable[None]]
+    seconds: float
+
+
+# In the order of their subjects; each subject has its own module.
+STEPS: tuple[Step, ...] = ()
+
+_loops: list[asyncio.Task[None]] = []
+
+
+async def start() -> None:
+    """Begin to watch, unless a setting says otherwise."""
+    if settings.MONITORING:
+        _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
+
+
+async def stop() -> None:
+    """Stop watching."""
+    for loop in _loops:
+        loop.cancel()
+    await asyncio.gather(*_loops, return_exceptions=True)
+    _loops.clear()
+
+
+async def _repeat(step: Step) -> None:
+    while True:
+        try:
+            await step.run()
+        except Exception:
+            # A database may come back.
+            logger.exception("%s failed", step.run.__name__)
+        await asyncio.sleep(step.seconds)
