@@ -6,10 +6,14 @@ import inspect
 import os
 
 import pytest
+from django.conf import settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: uses the database; set below, for scripts/test --postgres")
+    if hasattr(config, "workerinput"):
+        # What one worker collects for its browsers must not change under the other.
+        settings.STATIC_ROOT /= config.workerinput["workerid"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by marker
@@ -19,6 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Without transaction=True the rows are written on other threads' connections, outside the transaction rolled back:
     https://github.com/pytest-dev/pytest-django/issues/580.
     """
+    for item in items:
+        # For `--dist loadgroup`: servers and browsers would wait for each other; a file shares its fixtures.
+        item.add_marker(pytest.mark.xdist_group("slow" if _is_slow(item) else item.path.name))
     using = [item for item in items if _uses_database(item)]
     for item in using:
         item.add_marker("database")
@@ -46,6 +53,10 @@ def _skipped_in_ci(config: pytest.Config) -> list[str]:
     if not os.environ.get("CI") or reporter is None:
         return []
     return [report.nodeid for report in reporter.stats.get("skipped", [])]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("slow", "browser", "model"))
 
 
 def _is_async(item: pytest.Item) -> bool:
