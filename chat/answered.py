@@ -142,7 +142,7 @@ def _list_times(attempt: Attempt) -> list[Fact]:
     elif attempt.total_ms is None:
         absent = str(UNKNOWN)
     return [
-        Fact(_("Request sent"), _describe_time(attempt.spawn_ms, _("after {}"), absent or _("never"))),
+        Fact(_("Request sent"), _describe_time(attempt.request_ms, _("after {}"), absent or _("never"))),
         Fact(_("First token"), _describe_time(attempt.first_token_ms, _("after {}"), absent or _("none came"))),
         Fact(_("Longest gap"), _describe_time(attempt.longest_gap_ms, "{}", absent or _("none"))),
         Fact(_("Whole attempt"), _describe_time(attempt.total_ms, "{}", absent)),

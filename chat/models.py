@@ -212,6 +212,9 @@ class Message(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # Milliseconds since the message arrived.
+    stored_ms = models.PositiveIntegerField(null=True, blank=True, help_text="Until both of them were stored.")
+    begun_ms = models.PositiveIntegerField(null=True, blank=True, help_text="Until its turn came, and a place.")
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     first_token_ms = models.PositiveIntegerField(null=True, blank=True)
     chunks = models.PositiveIntegerField(default=0)

@@ -93,6 +93,9 @@ class Reply:
     saved_seq: int = 0
     chunks: int = 0
     attempts: int = 0
+    # Milliseconds since the message arrived: until it was stored, until it had its turn and a place.
+    stored_ms: int | None = None
+    begun_ms: int | None = None
     first_token_ms: int | None = None
     # When the first word of reasoning came, if no text was before it.
     reasoning_began_ms: int | None = None
@@ -464,6 +467,8 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         skipped=reply.skipped(),
         left_out=reply.left_out,
         ended_at=timezone.now(),
+        stored_ms=reply.stored_ms,
+        begun_ms=reply.begun_ms,
         duration_ms=reply.elapsed_ms(),
         first_token_ms=reply.first_token_ms,
         chunks=reply.chunks,

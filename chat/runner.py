@@ -99,7 +99,9 @@ class Runner:
             posted = await db(post, visitor, session, frame, self.replica)
             if not posted.repeated:
                 row = posted.reply
-                self.submit(Reply(row.id, row.conversation_id, slot, posted.plan, row.epoch, received_at))
+                reply = Reply(row.id, row.conversation_id, slot, posted.plan, row.epoch, received_at)
+                reply.stored_ms = reply.elapsed_ms()
+                self.submit(reply)
                 on_stored(row.id)
         finally:
             if not any(reply.slot is slot for reply in self._begun.values()):
@@ -182,6 +184,8 @@ class Runner:
         try:
             if reply.plan is None and not reply.stop.reason:
                 reply.plan = await self._claim(reply)
+            if reply.plan:
+                reply.begun_ms = reply.elapsed_ms()
             await replies.answer(reply, self.log)
         except Message.DoesNotExist:
             logger.warning("reply %s was taken over, or deleted, before its turn", reply.id)

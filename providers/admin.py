@@ -412,7 +412,19 @@ class AttemptAdmin(NamedList):
     fieldsets = [
         (None, {"fields": ["at", "asked", "reason", "user", "username", "reply_id", "number"]}),
         ("How it ended", {"fields": ["ending", "evidence", "http_status", "exit_code", "error", "stderr"]}),
-        ("Times", {"fields": ["spawn_ms", "first_token_ms", "longest_gap_ms", "total_ms"]}),
+        (
+            "Times",
+            {
+                "fields": [
+                    "spawn_ms",
+                    "request_ms",
+                    "first_token_ms",
+                    "longest_gap_ms",
+                    "longest_gap_at_ms",
+                    "total_ms",
+                ]
+            },
+        ),
         (
             "Tokens",
             {

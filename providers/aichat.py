@@ -109,11 +109,16 @@ class RequestSent:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds since the spawn, and how many characters of text and reasoning came. None: it never came so far."""
+    """Milliseconds since the start of the process, and how many characters of text and reasoning came.
 
+    None: it never came so far. `longest_gap_ms` is a length, and `longest_gap_at_ms` where it began.
+    """
+
+    spawn_ms: int | None = None
     request_ms: int | None = None
     first_token_ms: int | None = None
     longest_gap_ms: int | None = None
+    longest_gap_at_ms: int | None = None
     total_ms: int | None = None
     characters: int = 0
 
@@ -295,8 +300,10 @@ class Child(asyncio.SubprocessProtocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._progress_at = self._started = 0.0
         self._has_progress = self._has_text = self._paused = False
+        self._spawned_at: float | None = None
         self._first_at: float | None = None
         self._last_at = self._longest_gap = 0.0
+        self._longest_gap_at: float | None = None
         self._characters = 0
         self._broken = False
 
@@ -354,6 +361,7 @@ class Child(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
+        self._spawned_at = self._loop.time()
         LIVE.add(self)
         # First of all what can end it: nothing below may leave a child that nobody can stop.
         self._check_clocks()
@@ -503,14 +511,16 @@ class Child(asyncio.SubprocessProtocol):
         )
 
     def _times(self) -> Times:
-        def since_spawn(at: float | None) -> int | None:
+        def since_start(at: float | None) -> int | None:
             return None if at is None else round((at - self._started) * 1000)
 
         return Times(
-            request_ms=since_spawn(self.transcript.request_at),
-            first_token_ms=since_spawn(self._first_at),
+            spawn_ms=since_start(self._spawned_at),
+            request_ms=since_start(self.transcript.request_at),
+            first_token_ms=since_start(self._first_at),
             longest_gap_ms=None if self._first_at is None else round(self._longest_gap * 1000),
-            total_ms=since_spawn(self._loop.time()),
+            longest_gap_at_ms=since_start(self._longest_gap_at),
+            total_ms=since_start(self._loop.time()),
             characters=self._characters,
         )
 
@@ -520,8 +530,8 @@ class Child(asyncio.SubprocessProtocol):
         self._progress_at = now = self._loop.time()
         if self._first_at is None:
             self._first_at = now
-        else:
-            self._longest_gap = max(self._longest_gap, now - self._last_at)
+        elif now - self._last_at > self._longest_gap:
+            self._longest_gap, self._longest_gap_at = now - self._last_at, self._last_at
         self._last_at = now
         if not self._has_progress:
             # From now on it is the idle clock that counts.

@@ -151,8 +151,9 @@ def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished, *
     attempt.ending, attempt.evidence = verdict.ending, verdict.evidence[:80]
     attempt.exit_code, attempt.http_status = seen.exit_code, seen.http_status
     attempt.error, attempt.stderr = seen.error_text[:ERROR_CHARACTERS], seen.stderr[-STDERR_CHARACTERS:]
-    attempt.spawn_ms, attempt.first_token_ms = times.request_ms, times.first_token_ms
-    attempt.longest_gap_ms, attempt.total_ms = times.longest_gap_ms, times.total_ms
+    attempt.spawn_ms, attempt.request_ms = times.spawn_ms, times.request_ms
+    attempt.first_token_ms, attempt.total_ms = times.first_token_ms, times.total_ms
+    attempt.longest_gap_ms, attempt.longest_gap_at_ms = times.longest_gap_ms, times.longest_gap_at_ms
     attempt.text_characters = times.characters
     _price(attempt, finished.usage, request_sent=seen.request_sent, finished=seen.finish is not None)
     if attempt.model:

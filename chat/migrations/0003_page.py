@@ -115,6 +115,16 @@ class Migration(migrations.Migration):
             name='reasoning_ms',
             field=models.PositiveIntegerField(blank=True, help_text='From its first word to the text.', null=True),
         ),
+        migrations.AddField(
+            model_name='message',
+            name='stored_ms',
+            field=models.PositiveIntegerField(blank=True, help_text='Until both of them were stored.', null=True),
+        ),
+        migrations.AddField(
+            model_name='message',
+            name='begun_ms',
+            field=models.PositiveIntegerField(blank=True, help_text='Until its turn came, and a place.', null=True),
+        ),
         migrations.AlterField(
             model_name='conversation',
             name='updated_at',

@@ -131,7 +131,7 @@ def _spent(case: Case, attempt: Attempt, rows: dict[str, Row]) -> Spent:
         row=replace(rows[attempt.provider_slug], model=attempt.model_name),
         ending=attempt.ending,
         # Of an attempt whose server was killed nobody knows it, but they are killed in mid-answer.
-        asked=attempt.spawn_ms is not None or attempt.ending == Ending.INTERRUPTED,
+        asked=attempt.request_ms is not None or attempt.ending == Ending.INTERRUPTED,
         message=case.message,
         before=attempt.text_from,
         source=attempt.count_source,

@@ -56,7 +56,7 @@ class Report:
     messages: Counter[str] = field(default_factory=Counter)
     by_protocol: dict[str, Counter[str]] = field(default_factory=dict)
     switch_ms: list[float] = field(default_factory=list)
-    spawn_ms: list[float] = field(default_factory=list)
+    request_ms: list[float] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     killed: list[Killed] = field(default_factory=list)
@@ -100,7 +100,7 @@ def _figures(report: Report) -> dict[str, Any]:
         "genai_prices_agree": report.genai_prices,
         "switch_p50_ms": percentile(report.switch_ms, 0.5),
         "switch_p95_ms": percentile(report.switch_ms, 0.95),
-        "spawn_p50_ms": percentile(report.spawn_ms, 0.5),
+        "request_p50_ms": percentile(report.request_ms, 0.5),
         "killed": len(report.killed),
         "killed_lost_characters_max": max((one.lost_characters for one in report.killed), default=None),
         "orphans": len(report.orphans),
@@ -195,7 +195,7 @@ def _summary(figures: dict[str, Any]) -> Iterable[str]:
     )
     yield (
         f"time to switch, beyond the processes: p50 {_ms(figures['switch_p50_ms'])}, "
-        f"p95 {_ms(figures['switch_p95_ms'])}; a process reaches its provider after {_ms(figures['spawn_p50_ms'])}"
+        f"p95 {_ms(figures['switch_p95_ms'])}; a process reaches its provider after {_ms(figures['request_p50_ms'])}"
     )
     yield (
         f"killed with their server: {figures['killed']} answers; shown, but not stored: at most "

@@ -176,7 +176,7 @@ class Trial:
         for _ in range(SWITCHES):
             (outcome,) = self._run("switching", [self._case(self._refusing, others)])
             self.report.switch_ms += database.switch_ms(outcome)
-            self.report.spawn_ms += [one.spawn_ms for one in outcome.attempts if one.spawn_ms is not None]
+            self.report.request_ms += [one.request_ms for one in outcome.attempts if one.request_ms is not None]
 
     def _break(self) -> None:
         """A provider that is not forced to be asked: it fails, is left alone, is tried, and comes back."""

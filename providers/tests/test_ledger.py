@@ -23,7 +23,15 @@ SIZE = Size(characters=400, utf8_bytes=400, max_tokens=100)
 WHOLE = Finished(
     Evidence(exit_code=0, finish=Finish.NATURAL, has_text=True, request_sent=True),
     Usage(input=100, output=10),
-    Times(request_ms=5, first_token_ms=20, longest_gap_ms=7, total_ms=90, characters=44),
+    Times(
+        spawn_ms=3,
+        request_ms=5,
+        first_token_ms=20,
+        longest_gap_ms=7,
+        longest_gap_at_ms=60,
+        total_ms=90,
+        characters=44,
+    ),
 )
 COMPLETE = Verdict(Ending.COMPLETE, "finish reason")
 
@@ -60,7 +68,8 @@ def test_the_end_adds_what_is_known_and_what_it_cost(account, candidate):
     ledger.close_attempt(pk, COMPLETE, WHOLE)
     row = Attempt.objects.get(pk=pk)
     assert (row.ending, row.evidence, row.exit_code) == ("complete", "finish reason", 0)
-    assert (row.spawn_ms, row.first_token_ms, row.longest_gap_ms, row.total_ms) == (5, 20, 7, 90)
+    assert (row.spawn_ms, row.request_ms, row.first_token_ms, row.total_ms) == (3, 5, 20, 90)
+    assert (row.longest_gap_ms, row.longest_gap_at_ms) == (7, 60)
     assert (row.input_tokens, row.output_tokens, row.count_source) == (100, 10, "reported")
     assert row.cost_usd == Decimal("0.0003")
     assert row.price["input"] == "2"
