@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
@@ -16,8 +16,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from chat.identity import GUEST_PREFIX, Visitor, epoch_of, stamp_of
-from chat.models import ApiToken
+from chat.models import Account, ApiToken
 from chat.protocol import CloseCode
+from providers.prepared import Given, Prepared, build, columns_of
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,7 @@ class _Row(NamedTuple):
 
 def admit(visitor: Visitor) -> User | None:
     """Return the visitor's row as it is now, None for a guest who has not said anything yet. Raises Dismissed."""
-    users = User.objects.select_related("account") if visitor.session_key else User.objects.all()
-    known = {"pk": visitor.user_id} if visitor.user_id else {"username": visitor.username}
-    user = users.filter(**known).first()
+    user = _find_by_id(visitor.user_id) if visitor.user_id else _find_by_name(visitor.username)
     if user is None and not visitor.user_id:
         return None
     epoch = epoch_of(user) if user and visitor.session_key else 0
@@ -67,6 +66,30 @@ def admit(visitor: Visitor) -> User | None:
     dismissal = _judge(visitor, row, _living_sessions([visitor]), _living_tokens([visitor]))
     if dismissal:
         raise Dismissed(dismissal)
+    return user
+
+
+def _find_by_id(user_id: int) -> User | None:
+    return _user_of(_by_id.first(pk=user_id))
+
+
+def _find_by_name(username: str) -> User | None:
+    return _user_of(_by_name.first(username=username))
+
+
+# With the account: most frames need it, if only to know that there is none.
+_by_id = Prepared(lambda: User.objects.select_related("account").filter(pk=Given("pk")))
+_by_name = Prepared(lambda: User.objects.select_related("account").filter(username=Given("username")))
+_ACCOUNT_AT = len(columns_of(User))
+
+
+def _user_of(row: tuple[Any, ...] | None) -> User | None:
+    if row is None:
+        return None
+    user = build(User, row[:_ACCOUNT_AT])
+    account = build(Account, row[_ACCOUNT_AT:]) if row[_ACCOUNT_AT] else None
+    # As `select_related` does it: None is remembered as well.
+    User._meta.get_field("account").set_cached_value(user, account)
     return user
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -22,6 +22,7 @@ from chat.models import Attachment, AttachmentKind, Message
 from chat.protocol import BadFrame
 from chat.uploads import BadUpload, Upload
 from providers.aichat import Image
+from providers.prepared import Given, Prepared
 
 # A draft may wait a night.
 UNSENT_KEPT = timedelta(days=1)
@@ -162,8 +163,7 @@ def sweep_unsent() -> int:
 
 def files_of(conversation_id: uuid.UUID) -> dict[uuid.UUID, list[File]]:
     """Return the files of a conversation's messages, texts with their text, images without their bytes."""
-    rows = Attachment.objects.filter(message__conversation=conversation_id).order_by("created_at")
-    plain = list(rows.values_list("message_id", "id", "name", "kind", "size"))
+    plain = _find_plain(conversation_id=conversation_id)
     texts = [pk for _message, pk, _name, kind, _size in plain if kind == AttachmentKind.TEXT]
     contents = dict(Attachment.objects.filter(pk__in=texts).values_list("pk", "data")) if texts else {}
     files: dict[uuid.UUID, list[File]] = defaultdict(list)
@@ -171,6 +171,15 @@ def files_of(conversation_id: uuid.UUID) -> dict[uuid.UUID, list[File]]:
         assert message_id is not None
         files[message_id].append(File(str(pk), name, kind, size, bytes(contents.get(pk, b"")).decode()))
     return files
+
+
+_find_plain = Prepared(
+    lambda: (
+        Attachment.objects.filter(message__conversation=Given("conversation_id", UUIDField()))
+        .order_by("created_at")
+        .values_list("message_id", "id", "name", "kind", "size")
+    )
+)
 
 
 def as_file(row: Attachment) -> File:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db.models import UUIDField
+
 from chat.attachments import File, choose_images, files_of, with_quotes
 from chat.models import Message, Role, SiteSettings
 from providers.aichat import Turn
 from providers.endings import Ending
+from providers.prepared import Given, Prepared
 
 # What an image counts for where tokens are guessed from characters: a thousand tokens of the usual four characters.
 # Of a picture of 2048 pixels, OpenAI makes 765 tokens, Anthropic up to 1,600, Google 258 a tile of 768 pixels
@@ -115,9 +118,16 @@ COLUMNS = Line._fields[:-1]
 
 def lines_of(conversation_id: UUID) -> list[Line]:
     """Return every message of the conversation, in queries that build no models."""
-    rows = Message.objects.filter(conversation_id=conversation_id).order_by().values_list(*COLUMNS)
+    rows = _find_lines(conversation_id=conversation_id)
     files = files_of(conversation_id)
     return [Line(*row)._replace(files=files[row[0]]) if row[0] in files else Line(*row) for row in rows]
+
+
+_find_lines = Prepared(
+    lambda: (
+        Message.objects.order_by().filter(conversation_id=Given("conversation_id", UUIDField())).values_list(*COLUMNS)
+    )
+)
 
 
 def below(line: Line, lines: Iterable[Line]) -> list[Line]:

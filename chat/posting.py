@@ -20,6 +20,7 @@ from chat.models import Attachment, Conversation, Message, Role, State
 from chat.plans import Plan, plan_for
 from chat.protocol import BadFrame
 from chat.signals import reply_started
+from providers.prepared import Given, Prepared, build
 
 CLIENT_ID_LENGTH = 64
 MODEL_LENGTH = 160
@@ -62,8 +63,8 @@ def post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> P
 def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> Posted:
     owner = admit_or_make(visitor)
     # Locked: what is posted to a conversation is posted one by one.
-    locked = Conversation.objects.select_for_update(of=("self",)).filter(owner=owner, name=session)
-    conversation = locked.first() or Conversation(pk=_id_for(session), owner=owner, name=session)
+    row = _find_locked.first(owner=owner.pk, name=session)
+    conversation = build(Conversation, row) if row else Conversation(pk=_id_for(session), owner=owner, name=session)
     # With the account, whose defaults the plan needs.
     conversation.owner = owner
     if conversation.deleted_at:
@@ -74,6 +75,11 @@ def _post(visitor: Visitor, session: str, frame: PostingFrame, replica: str) -> 
     if repeated := draft.find_repeated(frame.client_id):
         return replace(repeated, owner_id=owner.pk)
     return replace(draft.post(frame), owner_id=owner.pk)
+
+
+_find_locked = Prepared(
+    lambda: Conversation.objects.select_for_update().filter(owner=Given("owner"), name=Given("name"))
+)
 
 
 def find_conversation(user: User | None, session: str) -> Conversation | None:

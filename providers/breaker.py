@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from providers.endings import RULES, Effect, Ending
 from providers.models import Attempt, Breaker, Forced, Model, Provider
+from providers.prepared import Given, Prepared
 from providers.signals import provider_state_changed
 
 FAILURES_IN_A_ROW = 3
@@ -132,14 +133,18 @@ def clock(at: datetime) -> str:
 
 
 def _succeed(provider_id: int, started_at: datetime) -> None:
-    provider = Provider.objects.order_by().filter(pk=provider_id)
-    if provider.values_list("breaker", "failures_in_a_row").first() == (Breaker.CLOSED, 0):
+    if _find_state.first(pk=provider_id) == (Breaker.CLOSED, 0):
         # What most answers find: a look is cheaper than two updates of nothing.
         return
     # An answer that was begun before the pause proves nothing about the time since.
     recovered = Provider.objects.filter(pk=provider_id, opened_at__lt=started_at).exclude(breaker=Breaker.CLOSED)
     _move(recovered, provider_id, Breaker.CLOSED)
     Provider.objects.filter(pk=provider_id, failures_in_a_row__gt=0).update(failures_in_a_row=0)
+
+
+_find_state = Prepared(
+    lambda: Provider.objects.order_by().filter(pk=Given("pk")).values_list("breaker", "failures_in_a_row")
+)
 
 
 def _fail(provider_id: int, seen: Outcome) -> None:

@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models import Exists, F, FilteredRelation, OuterRef, Q, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Round
 from django.utils import timezone
@@ -23,6 +23,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from providers.models import COST, Attempt, Budget, BudgetUse, Period, Reservation, Scope
+from providers.prepared import Given, Prepared, build, columns_of
 
 # The share of a budget from which on its users are warned.
 WARNING_SHARE = Decimal("0.8")
@@ -93,13 +94,10 @@ class Refusal:
 # --- Before and after an attempt --------------------------------------------------------------------------------------
 
 
-def has_budgets(user_id: int | None) -> bool:
-    """Return whether any budget applies: then a model of unknown price cannot be asked. One query."""
-    return _enabled(user_id).exists()
+def reserve(uses: Iterable[BudgetUse], attempt_id: UUID, amount: Decimal, now: datetime) -> Refusal | None:
+    """Hold back `amount` USD in each of `uses`, or in none and return the first that has no room.
 
-
-def reserve(user_id: int | None, attempt_id: UUID, amount: Decimal, *, now: datetime | None = None) -> Refusal | None:
-    """Hold back `amount` USD in every budget that applies, or in none and return the first that has no room.
+    They are those that apply, as `find_uses` has just found them for this `now`.
 
     Nothing is held back for an amount of 0, which is never refused: a free model answers in an overdrawn site, too.
     An attempt reserves once; a second time raises IntegrityError.
@@ -108,9 +106,8 @@ def reserve(user_id: int | None, attempt_id: UUID, amount: Decimal, *, now: date
         raise ValueError(f"{amount} USD cannot be held back")
     if amount == 0:
         return None
-    now = now or timezone.now()
     # Outside the savepoint: a refusal keeps the period's rows, and the sums of the ledger in them.
-    uses = _open_uses(_find_budgets(user_id), user_id, now)
+    uses = _open(uses)
     with transaction.atomic():
         for use in uses:
             if not _hold(use, amount):
@@ -132,11 +129,10 @@ def settle(attempt_id: UUID, cost: Decimal | None) -> None:
         held = _held(attempt_id)
         for reservation in held:
             _book(reservation, cost)
-        attempt = Attempt.objects.filter(pk=attempt_id).only("user_id", "started_at").first() if cost else None
-        if attempt:
+        if cost and (attempt := _find_whose.first(pk=attempt_id)):
             booked = {reservation.use.budget_id for reservation in held}
-            others = [budget for budget in _find_budgets(attempt.user_id) if budget.pk not in booked]
-            for use in _open_uses(others, attempt.user_id, attempt.started_at):
+            uses = find_uses(*attempt)
+            for use in _open(use for use in uses if use.budget_id not in booked):
                 _catch_up(use)
 
 
@@ -160,8 +156,31 @@ def _hold(use: BudgetUse, amount: Decimal) -> bool:
 
 
 def _held(attempt_id: UUID) -> list[Reservation]:
-    held = Reservation.objects.filter(attempt_id=attempt_id).select_related("use__budget")
+    held = []
+    for row in _find_held(attempt_id=attempt_id):
+        reservation = build(Reservation, row[:_USE_AT])
+        reservation.use = build(BudgetUse, row[_USE_AT:_BUDGET_AT])
+        reservation.use.budget = build(Budget, row[_BUDGET_AT:])
+        held.append(reservation)
     return sorted(held, key=lambda reservation: _lock_order(reservation.use.budget))
+
+
+_USE_AT = len(columns_of(Reservation))
+_BUDGET_AT = _USE_AT + len(columns_of(BudgetUse))
+_find_held = Prepared(
+    lambda: (
+        Reservation.objects.order_by()
+        .filter(attempt_id=Given("attempt_id", models.UUIDField()))
+        .values_list(
+            *columns_of(Reservation),
+            *(f"use__{name}" for name in columns_of(BudgetUse)),
+            *(f"use__budget__{name}" for name in columns_of(Budget)),
+        )
+    )
+)
+_find_whose = Prepared(
+    lambda: Attempt.objects.order_by().filter(pk=Given("pk", models.UUIDField())).values_list("user_id", "started_at")
+)
 
 
 def _book(reservation: Reservation, cost: Decimal | None) -> int:
@@ -208,19 +227,59 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, timezone.get_default_timezone()).astimezone(UTC)
 
 
-def _enabled(user_id: int | None) -> models.QuerySet[Budget]:
-    scopes = Q(scope=Scope.SITE)
-    if user_id is not None:
-        scopes |= Q(scope=Scope.EVERYONE) | Q(scope=Scope.USER, user_id=user_id)
-    return Budget.objects.filter(scopes, enabled=True)
+def find_uses(user_id: int | None, now: datetime) -> list[BudgetUse]:
+    """Return the current period of each budget that applies, in the order in which everybody locks their rows.
+
+    A period that has no row yet comes as one that is not stored. One query; where a budget applies, a model of unknown
+    price cannot be asked.
+    """
+    begins = {period: get_span(period, now).begins for period in Period}
+    stored: dict[int, BudgetUse] = {}
+    found: dict[int, Budget] = {}
+    for row in _with_uses(user_id=user_id, day=begins[Period.DAY], month=begins[Period.MONTH]):
+        budget = build(Budget, row[:_BUDGET_COLUMNS])
+        found[budget.pk] = budget
+        use = build(BudgetUse, row[_BUDGET_COLUMNS:])
+        if (use.holder, use.begins) == (_holder_of(budget, user_id), begins[Period(budget.period)]):
+            stored[budget.pk] = use
+    uses = []
+    for budget in _applying(found.values(), user_id):
+        use = stored.get(budget.pk) or BudgetUse(
+            holder=_holder_of(budget, user_id), begins=begins[Period(budget.period)]
+        )
+        use.budget = budget
+        uses.append(use)
+    return uses
 
 
-def _find_budgets(user_id: int | None) -> list[Budget]:
-    """Return the budgets that apply, in the order in which everybody locks their rows."""
-    found = list(_enabled(user_id))
+# With every row of a period that may be the current one: a day's, a month's, the site's, the user's.
+_with_uses = Prepared(
+    lambda: (
+        Budget.objects.order_by()
+        .filter(~Q(scope=Scope.USER) | Q(user_id=Given("user_id")), enabled=True)
+        .annotate(
+            use=FilteredRelation(
+                "uses",
+                condition=Q(uses__holder__in=[0, Given("user_id")])
+                & Q(uses__begins__in=[Given("day", models.DateField()), Given("month", models.DateField())]),
+            )
+        )
+        .values_list(*columns_of(Budget), *(f"use__{name}" for name in columns_of(BudgetUse)))
+    )
+)
+_BUDGET_COLUMNS = len(columns_of(Budget))
+
+
+def _applying(budgets: Iterable[Budget], user_id: int | None) -> list[Budget]:
+    """Return which of the site's, everyone's and the user's own budgets apply, in the order of locks."""
+    found = [budget for budget in budgets if user_id is not None or budget.scope == Scope.SITE]
     own = {budget.period for budget in found if budget.scope == Scope.USER}
     applying = [budget for budget in found if budget.scope != Scope.EVERYONE or budget.period not in own]
     return sorted(applying, key=_lock_order)
+
+
+def _holder_of(budget: Budget, user_id: int | None) -> int:
+    return 0 if budget.scope == Scope.SITE else user_id or 0
 
 
 def _lock_order(budget: Budget) -> tuple[bool, int]:
@@ -228,30 +287,9 @@ def _lock_order(budget: Budget) -> tuple[bool, int]:
     return budget.scope == Scope.SITE, budget.pk
 
 
-def _find_uses(budgets: list[Budget], user_id: int | None, now: datetime) -> list[BudgetUse]:
-    """Return the current period of each budget; where it has none yet, one that is not stored."""
-    wanted = [
-        BudgetUse(
-            budget=budget,
-            holder=0 if budget.scope == Scope.SITE else user_id or 0,
-            begins=get_span(budget.period, now).begins,
-        )
-        for budget in budgets
-    ]
-    stored = BudgetUse.objects.filter(
-        budget__in=budgets, holder__in={use.holder for use in wanted}, begins__in={use.begins for use in wanted}
-    ).select_related("budget")
-    by_key = {_key(use): use for use in stored} if wanted else {}
-    return [by_key.get(_key(use), use) for use in wanted]
-
-
-def _key(use: BudgetUse) -> tuple[int, int, date]:
-    return use.budget_id, use.holder, use.begins
-
-
-def _open_uses(budgets: list[Budget], user_id: int | None, now: datetime) -> list[BudgetUse]:
-    """Return the current period of each budget, made where it is missing, with what the ledger has of it already."""
-    return [use if use.pk else _make(use) for use in _find_uses(budgets, user_id, now)]
+def _open(uses: Iterable[BudgetUse]) -> list[BudgetUse]:
+    """Return these periods, made where they are missing, with what the ledger has of them already."""
+    return [use if use.pk else _make(use) for use in uses]
 
 
 def _make(use: BudgetUse) -> BudgetUse:
@@ -267,7 +305,11 @@ def _make(use: BudgetUse) -> BudgetUse:
 def list_uses(user_id: int | None, *, now: datetime | None = None) -> list[Standing]:
     """Return how much is used of every budget that applies to this user, the site's last. Writes nothing."""
     now = now or timezone.now()
-    uses = _find_uses(_find_budgets(user_id), user_id, now)
+    return standings_of(find_uses(user_id, now), now)
+
+
+def standings_of(uses: list[BudgetUse], now: datetime) -> list[Standing]:
+    """Return how much is used of these budgets, as they were found for this `now`."""
     for use in uses:
         if not use.pk:
             use.spent_usd = _sum_ledger(use)
@@ -279,7 +321,12 @@ def find_warning(user_id: int | None, *, staff: bool = False, now: datetime | No
 
     The site's own budget is left out unless `staff`.
     """
-    shown = [use for use in list_uses(user_id, now=now) if staff or use.budget.scope != Scope.SITE]
+    return warning_of(list_uses(user_id, now=now), staff=staff)
+
+
+def warning_of(standings: Iterable[Standing], *, staff: bool = False) -> str:
+    """Return what `find_warning` says about these."""
+    shown = [standing for standing in standings if staff or standing.budget.scope != Scope.SITE]
     most = max(shown, key=lambda use: use.share, default=None)
     if most is None or most.share < WARNING_SHARE:
         return ""

@@ -15,11 +15,12 @@ from statistics import median
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, QuerySet
 
 from providers.config import DEFAULT_MAX_OUTPUT
 from providers.endings import Ending
 from providers.models import Attempt, CountSource, Model, Price, PriceSource
+from providers.prepared import Given, Prepared
 from providers.transcript import Usage
 
 # The columns of a price that are rates, in the order of a tier's fields.
@@ -122,12 +123,12 @@ LONGEST_ATTEMPT = timedelta(hours=10)
 
 def find_price(model_id: int, at: datetime) -> tuple[Tier, ...]:
     """Return the tiers of the price in force at `at`, the lowest first; () where it is unknown."""
-    return find_prices([model_id], at).get(model_id, ())
+    return _history(_prices_until(model_id=model_id, at=at)).at(model_id, at)
 
 
 def find_prices(model_ids: Iterable[int], at: datetime) -> dict[int, tuple[Tier, ...]]:
     """Return the tiers in force at `at` by model; models whose price is unknown are left out. One query."""
-    history = _history(Price.objects.filter(model_id__in=list(model_ids), valid_from__lte=at))
+    history = _history(_prices().filter(model_id__in=list(model_ids), valid_from__lte=at))
     return {model_id: dated[0][1] for model_id, dated in history.prices.items()}
 
 
@@ -140,14 +141,23 @@ def ensure_free(model: Model) -> None:
 
 def read_history(model_ids: Iterable[int]) -> History:
     """Return every price of these models. One query."""
-    return _history(Price.objects.filter(model_id__in=list(model_ids)))
+    return _history(_prices().filter(model_id__in=list(model_ids)))
 
 
-def _history(rows: QuerySet[Price]) -> History:
-    moments: dict[int, dict[datetime, list[Tier]]] = defaultdict(lambda: defaultdict(list))
+def _prices() -> QuerySet[Price, Any]:
     columns = ("model_id", "above_tokens", *RATES, "valid_from", "source")
-    ordered = rows.order_by("model_id", "-valid_from", "above_tokens").values_list(*columns)
-    for model_id, above, fresh, read, write, output, reasoning, at, source in ordered:
+    return Price.objects.order_by("model_id", "-valid_from", "above_tokens").values_list(*columns)
+
+
+_prices_until = Prepared(
+    lambda: _prices().filter(model_id=Given("model_id"), valid_from__lte=Given("at", DateTimeField()))
+)
+
+
+def _history(rows: Iterable[tuple[Any, ...]]) -> History:
+    """Return the history of such rows as `_prices` has."""
+    moments: dict[int, dict[datetime, list[Tier]]] = defaultdict(lambda: defaultdict(list))
+    for model_id, above, fresh, read, write, output, reasoning, at, source in rows:
         moments[model_id][at].append(Tier(above, fresh, read, write, output, reasoning, at, source))
     return History(
         {model_id: [(at, tuple(tiers)) for at, tiers in found.items()] for model_id, found in moments.items()}

@@ -14,13 +14,14 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, UUIDField
 from django.utils import timezone
 
 from providers import breaker, budgets, costs
 from providers.aichat import Finished
 from providers.endings import Ending, Verdict, is_spent
-from providers.models import Attempt, Breaker, CountSource, Forced, Model
+from providers.models import Attempt, Breaker, BudgetUse, CountSource, Forced, Model
+from providers.prepared import Given, Prepared, build, columns_of
 from providers.routing import Candidate
 from providers.signals import attempt_ended
 from providers.transcript import Usage
@@ -81,11 +82,11 @@ def open_attempt(
     # One moment for both: a reservation belongs to the day on which its attempt began.
     attempt_id, now = uuid.uuid4(), timezone.now()
     warning = ""
-    if budgets.has_budgets(account.user_id):
+    if uses := budgets.find_uses(account.user_id, now):
         # Before this attempt holds back its own worst case.
-        warning = budgets.find_warning(account.user_id)
+        warning = budgets.warning_of(budgets.standings_of(uses, now))
         size = replace(size, max_tokens=costs.limit_answer(size.max_tokens, candidate.max_output))
-        if refused := _reserve(attempt_id, now, account, candidate, size):
+        if refused := _reserve(attempt_id, now, uses, candidate, size):
             return refused
     if candidate.trial and not breaker.admit(candidate.provider_id):
         budgets.settle(attempt_id, Decimal(0))
@@ -111,9 +112,7 @@ def open_attempt(
 
 def _look_again(candidate: Candidate) -> Refused | None:
     """Return why the model must not be asked any more: the plan may be minutes old."""
-    columns = ("enabled", "provider__enabled", "provider__forced", "provider__breaker", "provider__open_until")
-    # Without an order: the models' own takes longer than the rest of the query.
-    row = Model.objects.order_by().filter(pk=candidate.model_id).values_list(*columns).first()
+    row = _find_switches.first(pk=candidate.model_id)
     if row is None or not (row[0] and row[1]):
         return Refused("it has just been switched off")
     _, _, forced, state, until = row
@@ -125,8 +124,17 @@ def _look_again(candidate: Candidate) -> Refused | None:
     return None
 
 
+_find_switches = Prepared(
+    lambda: (
+        Model.objects.order_by()
+        .filter(pk=Given("pk"))
+        .values_list("enabled", "provider__enabled", "provider__forced", "provider__breaker", "provider__open_until")
+    )
+)
+
+
 def _reserve(
-    attempt_id: uuid.UUID, now: datetime, account: Account, candidate: Candidate, size: Size
+    attempt_id: uuid.UUID, now: datetime, uses: list[BudgetUse], candidate: Candidate, size: Size
 ) -> Refused | None:
     tiers = costs.find_price(candidate.model_id, now)
     most = costs.worst_case(
@@ -134,7 +142,7 @@ def _reserve(
     )
     if most is None:
         return Refused("its price is unknown, and there is a budget")
-    refusal = budgets.reserve(account.user_id, attempt_id, most, now=now)
+    refusal = budgets.reserve(uses, attempt_id, most, now)
     return Refused(refusal.sentence) if refusal else None
 
 
@@ -144,9 +152,11 @@ def close_attempt(attempt_id: uuid.UUID, verdict: Verdict, finished: Finished, *
 
     `personal`: the message brought parameters of its own.
     """
-    attempt = _open_ones().filter(pk=attempt_id).first()
-    if attempt is None:
+    row = _find_open.first(pk=attempt_id)
+    if row is None:
         return
+    attempt = build(Attempt, row[:_MODEL_AT])
+    attempt.model = build(Model, row[_MODEL_AT:]) if attempt.model_id else None
     seen, times = finished.evidence, finished.times
     attempt.ending, attempt.evidence = verdict.ending, verdict.evidence[:80]
     attempt.exit_code, attempt.http_status = seen.exit_code, seen.http_status
@@ -191,17 +201,13 @@ def interrupt_stale(older_than: timedelta) -> int:
     return len(reply_ids)
 
 
-# What closing an attempt reads of it and of its model; what it writes is saved with it.
-READ = (
-    "ending", "number", "model", "trial", "started_at", "prompt_characters", "text_from", "cost_usd",
-    "model__provider", "model__prompt_characters_per_token", "model__characters_per_token",
-)  # fmt: skip
-
-
 def _open_ones() -> QuerySet[Attempt]:
     # Locked: its server and the one that takes it for dead may both come to close it.
-    locked = Attempt.objects.select_for_update(of=("self",)).select_related("model").only(*READ)
-    return locked.filter(ending="").order_by()
+    return Attempt.objects.select_for_update(of=("self",)).select_related("model").filter(ending="").order_by()
+
+
+_find_open = Prepared(lambda: _open_ones().filter(pk=Given("pk", UUIDField())))
+_MODEL_AT = len(columns_of(Attempt))
 
 
 def _price(attempt: Attempt, reported: Usage | None, *, request_sent: bool, finished: bool = False) -> None:
@@ -251,8 +257,7 @@ class Totals:
 
 def find_totals(reply_id: uuid.UUID) -> Totals:
     """Return the totals of a reply."""
-    columns = [*TOKENS, "cost_usd", "count_source"]
-    rows = list(Attempt.objects.filter(reply_id=reply_id).order_by("number").values(*columns))
+    rows = [dict(zip(COUNTED, row, strict=True)) for row in _find_counted(reply_id=reply_id)]
     known = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
     return Totals(
         attempts=len(rows),
@@ -260,6 +265,12 @@ def find_totals(reply_id: uuid.UUID) -> Totals:
         cost_usd=sum(known, Decimal(0)) if rows and len(known) == len(rows) else None,
         source=max((row["count_source"] for row in rows), key=_rank, default=""),
     )
+
+
+COUNTED = [*TOKENS, "cost_usd", "count_source"]
+_find_counted = Prepared(
+    lambda: Attempt.objects.filter(reply_id=Given("reply_id", UUIDField())).order_by("number").values_list(*COUNTED)
+)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet, TextField
+from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -20,6 +19,7 @@ from providers.config import Target
 from providers.endings import Ending
 from providers.kinds import KINDS
 from providers.models import Breaker, Forced, Model
+from providers.prepared import Prepared
 from providers.secrets import KeyUnreadable, find_key, has_key
 
 # A silent provider should cost seconds: so many times its own p95, and never less than the floor.
@@ -279,13 +279,12 @@ EMPTY = "{}"
 
 
 def _rows() -> list[Row]:
-    return [Row(*row) for row in _query().all()]
+    return [Row(*row) for row in _all_rows()]
 
 
-# Made once: that takes a third of the time of running it.
-@functools.cache
-def _query() -> QuerySet[Model, Any]:
-    return Model.objects.values_list(*(COLUMNS.get(name, f"provider__{name}") for name in Row._fields))
+_all_rows = Prepared(
+    lambda: Model.objects.values_list(*(COLUMNS.get(name, f"provider__{name}") for name in Row._fields))
+)
 
 
 class _Question(NamedTuple):

@@ -51,14 +51,17 @@ def in_processes(race, *arguments, processes=5, threads=10):
             process.communicate()
 
 
-def reserve(user_id, amount):
+def reserve(user_id, amount, attempt_id=None):
     """Reserve an amount on the user's account; return the refusal, or None."""
     from django.db import transaction
+    from django.utils import timezone
 
     from providers import budgets
 
+    now = timezone.now()
     with transaction.atomic():
-        return budgets.reserve(user_id and int(user_id), uuid.uuid4(), Decimal(amount))
+        uses = budgets.find_uses(user_id and int(user_id), now)
+        return budgets.reserve(uses, attempt_id or uuid.uuid4(), Decimal(amount), now)
 
 
 def admit(provider_id):

@@ -536,7 +536,8 @@ def test_budgets_are_shown_with_their_use(admin_client, model):
     alice = User.objects.create_user("alice")
     Budget.objects.create(scope=Scope.EVERYONE, limit_usd=Decimal(2))
     make_attempt(model, user=alice, username="alice", cost_usd=Decimal("1.5"))
-    budgets.reserve(alice.pk, uuid.uuid4(), Decimal("0.25"))
+    now = timezone.now()
+    budgets.reserve(budgets.find_uses(alice.pk, now), uuid.uuid4(), Decimal("0.25"), now)
     shown = text_of(admin_client.get(page("budget_changelist")))
     assert "88 % by alice: 1.5000 USD spent, 0.2500 USD reserved 0.2500 USD" in shown
     detail = text_of(admin_client.get(page("budget_change", Budget.objects.get().pk)))

@@ -95,7 +95,7 @@ def test_ends_and_sweeps_at_once_count_every_attempt_once(users):
     make_budget("10", scope="everyone")
     attempts = make_attempts(20, users[0])
     for attempt in attempts:
-        budgets.reserve(users[0], attempt.pk, Decimal("0.1"))
+        reserve(users[0], "0.1", attempt.pk)
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
     again = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts[:10]]
     sweeps = [lambda: budgets.sweep(timedelta(hours=1)) for _ in range(10)]
@@ -108,7 +108,7 @@ def test_sweeps_at_once_settle_what_was_left_behind_once():
     make_budget("10")
     attempts = make_attempts(20, cost_usd=CENT, started_at=timezone.now() - timedelta(days=60))
     for attempt in attempts:
-        budgets.reserve(None, attempt.pk, Decimal("0.1"))
+        reserve(None, "0.1", attempt.pk)
     Attempt.objects.update(ended_at=timezone.now())
     assert sum(on_threads([lambda: budgets.sweep(timedelta(hours=1)) for _ in range(8)])) == 20
     use = BudgetUse.objects.get()
@@ -119,7 +119,7 @@ def test_a_budget_made_while_many_answers_end_misses_none_of_them(users):
     make_budget("10")
     attempts = make_attempts(20, users[0])
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
-    starts = [lambda: budgets.reserve(users[0], uuid.uuid4(), CENT) for _ in range(5)]
+    starts = [lambda: reserve(users[0], CENT) for _ in range(5)]
     on_threads([*ends, *starts])
     use = BudgetUse.objects.get()
     assert (use.spent_usd, use.reserved_usd) == (20 * CENT, 5 * CENT)
@@ -129,10 +129,10 @@ def test_a_period_counted_anew_loses_nothing_of_what_happens_meanwhile():
     make_budget("10")
     attempts = make_attempts(20)
     for attempt in attempts:
-        budgets.reserve(None, attempt.pk, Decimal("0.1"))
+        reserve(None, "0.1", attempt.pk)
     use = BudgetUse.objects.get()
     ends = [lambda attempt=attempt: close(attempt, CENT) for attempt in attempts]
-    starts = [lambda: budgets.reserve(None, uuid.uuid4(), CENT) for _ in range(10)]
+    starts = [lambda: reserve(None, CENT) for _ in range(10)]
     on_threads([*ends, *starts, *[lambda: budgets.rebuild(use) for _ in range(10)]])
     use.refresh_from_db()
     assert (use.spent_usd, use.reserved_usd) == (20 * CENT, 10 * CENT)

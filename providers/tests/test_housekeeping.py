@@ -124,7 +124,8 @@ def test_what_has_no_key_yet_is_no_failure(settings):
 
 def test_a_round_releases_what_was_held_back_for_nothing():
     Budget.objects.create(limit_usd=1)
-    assert budgets.reserve(None, uuid.uuid4(), Decimal("0.5")) is None
+    now = timezone.now()
+    assert budgets.reserve(budgets.find_uses(None, now), uuid.uuid4(), Decimal("0.5"), now) is None
     Reservation.objects.update(created_at=timezone.now() - housekeeping.STALE)
     housekeeping.do_round()
     assert BudgetUse.objects.get().reserved_usd == 0
