@@ -1,12 +1,18 @@
-"""What the conversation tells whoever listens. The first two are sent inside the transaction that does the thing."""
+"""What the conversation tells whoever listens, inside the transaction that does the thing."""
 
 from __future__ import annotations
 
 from django.dispatch import Signal
 
-# A message and its empty reply were stored: reply (Message).
+# A message and its empty reply were stored: reply (Message), question (Message, None where an old one is asked again),
+# owner (User).
 reply_started = Signal()
 # A reply ended: reply (Message).
 reply_ended = Signal()
-# A frame was refused: visitor (identity.Visitor), code, text. Sent on the event loop, where no query may be made.
+# Somebody asked for the end of an answer that was not at its end: reply_id, user (User).
+stop_requested = Signal()
+# A frame was refused: visitor (identity.Visitor), code, text (what was sent). On a database thread.
 input_rejected = Signal()
+# A person did something else than chat: action (dotted, in the past tense), user (User, or None for nobody known),
+# target_kind, target_id, data (plain JSON without secrets).
+acted = Signal()

@@ -1,0 +1,1 @@
+"""Monitoring in the admin; each subject has its own module, which is imported here."""
