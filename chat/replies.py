@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import UUIDField
 from django.utils import timezone
 
 from chat.attachments import load_images
@@ -30,6 +31,7 @@ from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
 from providers.output import Reasoning, Text
+from providers.prepared import Given, Prepared, build
 from providers.routing import TAKES_NO_IMAGES, Candidate
 
 P = ParamSpec("P")
@@ -478,7 +480,10 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         **totals.tokens,
     )  # fmt: skip
     if written and reply_ended.has_listeners(Message):
-        reply_ended.send(Message, reply=Message.objects.get(pk=reply.id))
+        reply_ended.send(Message, reply=build(Message, _find_row(pk=reply.id)[0]))
+
+
+_find_row = Prepared(lambda: Message.objects.order_by().filter(pk=Given("pk", UUIDField())))
 
 
 def close_attempt(reply: Reply) -> None:

@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from chat import runner
+from chat.database import db
+from monitoring.receivers import site
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,6 +32,7 @@ _loops: list[asyncio.Task[None]] = []
 async def start() -> None:
     """Begin to watch, unless a setting says otherwise."""
     if settings.MONITORING:
+        await db(site.record_start, runner.current().replica)
         _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
 
 
@@ -37,6 +42,8 @@ async def stop() -> None:
         loop.cancel()
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
+    if settings.MONITORING:
+        await db(site.record_stop, runner.current().replica)
 
 
 async def _repeat(step: Step) -> None:

@@ -149,6 +149,7 @@ MIDDLEWARE = [
     "chat.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "monitoring.acting.ActingMiddleware",
 ]
 ROOT_URLCONF = "sasha.urls"
 ASGI_APPLICATION = "sasha.asgi.application"
