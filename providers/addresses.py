@@ -78,6 +78,17 @@ def check_resolved(url: str) -> None:
         raise BadAddress(problem)
 
 
+def find_proxy(url: str) -> str:
+    """Return the proxy through which this address is asked, "" for none; a service's own address is "".
+
+    What is private is asked directly, where that shows without a look-up: a proxy to the outside cannot know it.
+    """
+    host = urlsplit(url).hostname or ""
+    address = _parse_ip(host)
+    inside = host == "localhost" or (address is not None and any(address in network for network in PRIVATE))
+    return "" if inside else settings.EGRESS_PROXY
+
+
 def needs_lookup(url: str) -> bool:
     """Return whether `check_resolved` would ask the resolver: not for a literal IP address, nor for ""."""
     return bool(url) and _parse_ip(urlsplit(url).hostname or "") is None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import ipaddress
 import json
 import os
 import ssl
@@ -19,14 +18,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from django.conf import settings
 from django.utils import timezone
 
 from providers import aichat, costs, ledger, routing
-from providers.addresses import BadAddress, check_address
+from providers.addresses import BadAddress, check_address, find_proxy
 from providers.endings import RULES, Effect, Ending, Evidence, decide
 from providers.kinds import KINDS, Kind, Listing
 from providers.models import Attempt, Model, Provider
@@ -188,17 +187,9 @@ class _NoRedirect(HTTPRedirectHandler):
 def _opener(url: str) -> OpenerDirector:
     bundle = settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None
     handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=ssl.create_default_context(cafile=bundle))]
-    # The environment's proxy is for the outside; it cannot know this machine's own loopback.
-    handlers.append(ProxyHandler({}) if _is_loopback(urlsplit(url).hostname or "") else ProxyHandler())
+    proxy = find_proxy(url)
+    handlers.append(ProxyHandler({"http": proxy, "https": proxy} if proxy else {}))
     return build_opener(*handlers)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _read(response: IO[bytes], deadline: float) -> bytes:

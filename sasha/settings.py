@@ -266,6 +266,11 @@ AICHAT = (
     )
     or ""
 )
+# How much of the machine a child sees: `bubblewrap` where the kernel lets it make namespaces. providers/sandbox.py.
+AICHAT_SANDBOX = env_choice("AICHAT_SANDBOX", "none", "bubblewrap")
+# A proxy through which all requests to providers go, such as one that lets only known hosts through; but for private
+# addresses, which are this site's own.
+EGRESS_PROXY = env.str("EGRESS_PROXY", "")
 # A provider row may name these and nothing else, so that no other secret can be sent to an address.
 PROVIDER_KEYS = {name: value for name, value in os.environ.items() if name.endswith("_API_KEY") and value}
 # Whether a provider may have an address in a private network or on this machine.
