@@ -44,8 +44,8 @@ class Stand:
 
 
 @contextmanager
-def running_stand(model: str, versus: str | None = None) -> Iterator[Stand]:
-    """Start simulator and server, with `model` of the provider `sim`. Raises StandFailed.
+def running_stand(model: str, versus: str | None = None, more: Sequence[str] = ()) -> Iterator[Stand]:
+    """Start simulator and server, with `model` and `more` of the provider `sim`. Raises StandFailed.
 
     With `versus`, such as MONITORING=false, a second server with that variable, on a database of its own.
     """
@@ -57,17 +57,17 @@ def running_stand(model: str, versus: str | None = None) -> Iterator[Stand]:
         if versus:
             (directory / "other").mkdir()
             name, _, value = versus.partition("=")
-            other = Other(*_start_server(stack, directory / "other", address, model, {name: value}))
-        url, server_pid = _start_server(stack, directory, address, model, {})
+            other = Other(*_start_server(stack, directory / "other", address, [model], {name: value}))
+        url, server_pid = _start_server(stack, directory, address, [model, *more], {})
         yield Stand(url, address, server_pid, other)
 
 
 def _start_server(
-    stack: ExitStack, directory: Path, simulator: str, model: str, more: dict[str, str]
+    stack: ExitStack, directory: Path, simulator: str, models: Sequence[str], changed: dict[str, str]
 ) -> tuple[str, int]:
     """Return the address and the process id of a server with a database of its own in `directory`."""
-    variables = _variables(directory) | more | {"PORT": str(_free_port())}
-    prepare = [sys.executable, "-m", "monitoring.load.prepare", f"{simulator}/v1", KEY_VARIABLE, model]
+    variables = _variables(directory) | changed | {"PORT": str(_free_port())}
+    prepare = [sys.executable, "-m", "monitoring.load.prepare", f"{simulator}/v1", KEY_VARIABLE, *models]
     Part("database", prepare, variables, directory).finish()
     server = Part("server", [sys.executable, "-m", "sasha.server"], variables, directory)
     url = stack.enter_context(server.running("Sasha Studio is at "))
