@@ -11,7 +11,13 @@ from django.dispatch import Signal
 
 def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
     """Return every signal with what hears it. The receivers' modules are imported here, once models are there."""
-    return []
+    from monitoring import health_checks
+    from providers.signals import provider_checked, provider_state_changed
+
+    return [
+        (provider_state_changed, health_checks.record_move),
+        (provider_checked, health_checks.record_check),
+    ]
 
 
 def connect() -> None:
