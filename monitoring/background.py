@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from monitoring import latency, sampler
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,10 @@ class Step(NamedTuple):
 
 
 # In the order of their subjects; each subject has its own module.
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (
+    Step(sampler.sample, sampler.SAMPLE_SECONDS),
+    Step(sampler.look_at_loop, latency.LOOK_SECONDS),
+)
 
 _loops: list[asyncio.Task[None]] = []
 

@@ -11,10 +11,14 @@ from django.dispatch import Signal
 
 def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
     """Return every signal with what hears it. The receivers' modules are imported here, once models are there."""
-    from monitoring import health_checks
-    from providers.signals import provider_checked, provider_state_changed
+    from chat.signals import reply_ended
+    from monitoring import health_checks, metrics, sampler
+    from providers.signals import attempt_ended, provider_checked, provider_state_changed
 
     return [
+        (reply_ended, sampler.hear_reply),
+        (reply_ended, metrics.hear_reply),
+        (attempt_ended, metrics.hear_attempt),
         (provider_state_changed, health_checks.record_move),
         (provider_checked, health_checks.record_check),
     ]
