@@ -11,6 +11,7 @@ from django.conf import settings
 
 from chat import runner
 from chat.database import db
+from monitoring import latency, sampler
 from monitoring.receivers import site
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,10 @@ class Step(NamedTuple):
 
 
 # In the order of their subjects; each subject has its own module.
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (
+    Step(sampler.sample, sampler.SAMPLE_SECONDS),
+    Step(sampler.look_at_loop, latency.LOOK_SECONDS),
+)
 
 _loops: list[asyncio.Task[None]] = []
 

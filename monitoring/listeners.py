@@ -15,6 +15,7 @@ from providers import signals as providers
 
 def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
     """Return every signal with what hears it. The receivers' modules are imported here, once models are there."""
+    from monitoring import health_checks, metrics, sampler
     from monitoring.receivers import accounts, conversations, ledger
 
     return [
@@ -29,6 +30,11 @@ def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
         (auth.user_logged_in, accounts.on_signed_in),
         (auth.user_logged_out, accounts.on_signed_out),
         (auth.user_login_failed, accounts.on_sign_in_failed),
+        (chat.reply_ended, sampler.hear_reply),
+        (chat.reply_ended, metrics.hear_reply),
+        (providers.attempt_ended, metrics.hear_attempt),
+        (providers.provider_state_changed, health_checks.record_move),
+        (providers.provider_checked, health_checks.record_check),
     ]
 
 

@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ LOG_BUSY_BYTES = 4 * 1024
 LOG_BYTES = 64 * 1024
 # Unread output above this stops the reading, and with it the child.
 PENDING_CHARACTERS = 256 * 1024
+# It only prints it.
+VERSION_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,28 @@ def _clean(text: str) -> str:
 LIVE: set[Child] = set()
 
 
+def living_pids() -> dict[Stop, int]:
+    """Return the process id of every living child, by what stops it. On the loop's thread."""
+    return {child.stop: child.pid for child in LIVE}
+
+
+async def ask_version() -> str:
+    """Return what version the program says it is, "" where there is none or it does not say."""
+    if not (program := shutil.which(settings.AICHAT or "")):
+        return ""
+    with contextlib.suppress(OSError, TimeoutError):
+        asked = await asyncio.create_subprocess_exec(
+            program, "--version", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
+        )
+        try:
+            said, _ = await asyncio.wait_for(asked.communicate(), VERSION_SECONDS)
+            return said.decode(errors="replace").removeprefix("aichat").strip()
+        finally:
+            if asked.returncode is None:
+                asked.kill()
+    return ""
+
+
 @atexit.register
 def kill_all() -> None:
     """Kill every living child: for a server that leaves without unwinding its tasks."""
@@ -291,6 +316,12 @@ class Child(asyncio.SubprocessProtocol):
         self._longest_gap_at: float | None = None
         self._characters = 0
         self._broken = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the process, once it has been started."""
+        assert self._transport is not None
+        return self._transport.get_pid()
 
     # --- Start --------------------------------------------------------------------------------------------------------
 

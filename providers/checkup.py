@@ -22,6 +22,7 @@ from urllib.parse import urljoin
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from providers import aichat, costs, ledger, routing
@@ -30,6 +31,7 @@ from providers.endings import RULES, Effect, Ending, Evidence, decide
 from providers.kinds import KINDS, Kind, Listing
 from providers.models import Attempt, Model, Provider
 from providers.secrets import KeyUnreadable, find_key, redact
+from providers.signals import provider_checked
 from providers.spending import CHECK_USER
 from providers.transcript import Usage, read_error
 
@@ -95,9 +97,16 @@ class CheckFailed(Exception):
 def check(provider: Provider) -> CheckResult:
     """Ask for the provider's list of models, and write the result on its row. Takes little more than ten seconds."""
     result = _check(provider)
-    sentence = result.sentence[:SENTENCE_CHARACTERS]
-    Provider.objects.filter(pk=provider.pk).update(checked_at=timezone.now(), check_ok=result.ok, check_result=sentence)
-    return replace(result, sentence=sentence)
+    result = replace(result, sentence=result.sentence[:SENTENCE_CHARACTERS])
+    _store(provider, result)
+    return result
+
+
+@transaction.atomic
+def _store(provider: Provider, result: CheckResult) -> None:
+    seen = {"checked_at": timezone.now(), "check_ok": result.ok, "check_result": result.sentence}
+    Provider.objects.filter(pk=provider.pk).update(**seen)
+    provider_checked.send(Provider, provider_id=provider.pk, slug=provider.slug, ok=result.ok, sentence=result.sentence)
 
 
 def _check(provider: Provider) -> CheckResult:
@@ -277,6 +286,7 @@ def begin_live(model: Model) -> Begun | LiveResult:
     return Begun(opened.attempt_id, candidate)
 
 
+@transaction.atomic
 def end_live(begun: Begun, finished: aichat.Finished) -> LiveResult:
     """Close the check's row, and return what came of it."""
     verdict = decide(finished.evidence)
@@ -284,7 +294,12 @@ def end_live(begun: Begun, finished: aichat.Finished) -> LiveResult:
     attempt = Attempt.objects.get(pk=begun.attempt_id)
     words = f" It says: {attempt.error[:WORDS_CHARACTERS]}" if attempt.error else ""
     sentence = f"{verdict.ending.sentence[:-1]} ({verdict.evidence}).{words}"
-    return LiveResult(verdict.ending, sentence, costs.usage_of(attempt), attempt.cost_usd)
+    result = LiveResult(verdict.ending, sentence, costs.usage_of(attempt), attempt.cost_usd)
+    candidate = begun.candidate
+    provider_checked.send(
+        Provider, provider_id=candidate.provider_id, slug=candidate.provider, ok=result.ok, sentence=sentence
+    )
+    return result
 
 
 def find_most(models: Iterable[Model]) -> tuple[Decimal, list[Model]]:

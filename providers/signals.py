@@ -16,6 +16,9 @@ acted = Signal()
 provider_state_changed = Signal()
 # A model was taken out until a moment, or put back (None): model_id, until, reason. Inside the transaction of it.
 model_state_changed = Signal()
+# A provider was checked, by its list of models or by a small question: provider_id, slug, ok (None: nothing could be
+# told), sentence. Sent inside the transaction that stores the result.
+provider_checked = Signal()
 # Past attempts have another cost now: reply_ids (set of UUID). Sent inside the transaction that writes them.
 attempts_repriced = Signal()
 

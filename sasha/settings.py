@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tomllib
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,6 +20,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 env = environ.Env()
 
 
@@ -136,6 +138,7 @@ INSTALLED_APPS = [
     "providers",
 ]
 MIDDLEWARE = [
+    "monitoring.middleware.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "sasha.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -309,7 +312,9 @@ CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 6)
 # Messages that may wait, for a place or their turn: on this server, and in one conversation.
 CHAT_WAITING = env_positive("CHAT_WAITING", 1000)
 CHAT_WAITING_PER_CONVERSATION = env_positive("CHAT_WAITING_PER_CONVERSATION", 20)
-# Seconds that running replies get to finish after SIGTERM.
+# Seconds after SIGTERM in which everything goes on, but /readyz says no: how long a load balancer takes to notice.
+DRAIN_SECONDS = env.int("DRAIN_SECONDS", 0)
+# Seconds that running replies get to finish then.
 CHAT_SHUTDOWN_GRACE = env.int("CHAT_SHUTDOWN_GRACE", 10)
 # A reply that nobody waits for any longer than this without a place ends not_started.
 CHAT_QUEUE_SECONDS = env_positive("CHAT_QUEUE_SECONDS", 300)
@@ -334,3 +339,7 @@ CHAT_IMPORT_BYTES = env_positive("CHAT_IMPORT_BYTES", 50_000_000)
 MONITORING = env.bool("MONITORING", True)
 # Whether the audit keeps what people and models wrote; otherwise its SHA-256 alone.
 AUDIT_TEXTS = env.bool("AUDIT_TEXTS", True)
+# What Prometheus shows to read /metrics; without one only local mode has that page.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
+# A server whose DATA_DIR has less room than this is not ready.
+DISK_FREE_BYTES = env_positive("DISK_FREE_BYTES", 100_000_000)
