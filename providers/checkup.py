@@ -186,11 +186,15 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _opener(url: str) -> OpenerDirector:
-    bundle = settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None
-    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=ssl.create_default_context(cafile=bundle))]
+    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=make_tls_context())]
     # The environment's proxy is for the outside; it cannot know this machine's own loopback.
     handlers.append(ProxyHandler({}) if _is_loopback(urlsplit(url).hostname or "") else ProxyHandler())
     return build_opener(*handlers)
+
+
+def make_tls_context() -> ssl.SSLContext:
+    """Return what a connection of the site's own trusts: the certificates that `aichat` is given, too."""
+    return ssl.create_default_context(cafile=settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None)
 
 
 def _is_loopback(host: str) -> bool:
