@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from monitoring.alerts.steps import evaluate_alerts, send_alerts
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,10 @@ class Step(NamedTuple):
 
 
 # In the order of their subjects; each subject has its own module.
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (
+    Step(evaluate_alerts, 5),
+    Step(send_alerts, 5),
+)
 
 _loops: list[asyncio.Task[None]] = []
 

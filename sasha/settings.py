@@ -328,3 +328,11 @@ CHAT_IMPORT_BYTES = env_positive("CHAT_IMPORT_BYTES", 50_000_000)
 MONITORING = env.bool("MONITORING", True)
 # Whether the audit keeps what people and models wrote; otherwise its SHA-256 alone.
 AUDIT_TEXTS = env.bool("AUDIT_TEXTS", True)
+# Where mail goes out, for alerts; without it none is sent.
+MAIL = env.email_url_config(env_secret("EMAIL_URL") or "dummymail://")
+EMAIL_BACKEND = MAIL["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = MAIL["EMAIL_HOST"] or "localhost", MAIL["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL["EMAIL_HOST_USER"] or "", MAIL["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.get("EMAIL_USE_TLS", False), MAIL.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("ALERT_FROM", "sasha-studio@localhost")
