@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from monitoring.alerts.steps import evaluate_alerts, send_alerts
+from monitoring.retention import prune_some
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Step(NamedTuple):
 STEPS: tuple[Step, ...] = (
     Step(evaluate_alerts, 5),
     Step(send_alerts, 5),
+    Step(prune_some, 3600),
 )
 
 _loops: list[asyncio.Task[None]] = []
