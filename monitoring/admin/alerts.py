@@ -36,11 +36,11 @@ class AlertRuleAdmin(SavesWhatItShows):
 
     @admin.display(description="begins at")
     def begins(self, rule: AlertRule) -> str:
-        return f"{rule.threshold:g} {_unit(rule)} for {rule.for_seconds} s"
+        return _level(rule, rule.threshold) + _wait(rule.for_seconds)
 
     @admin.display(description="is over below")
     def over(self, rule: AlertRule) -> str:
-        return f"{rule.clear_below:g} {_unit(rule)} for {rule.clear_seconds} s"
+        return _level(rule, rule.clear_below) + _wait(rule.clear_seconds)
 
     @admin.display(description="what is measured")
     def meaning(self, rule: AlertRule) -> str:
@@ -50,7 +50,7 @@ class AlertRuleAdmin(SavesWhatItShows):
 @admin.register(AlertReceiver)
 class AlertReceiverAdmin(SavesWhatItShows):
     form = AlertReceiverForm
-    list_display = ["address", "kind", "enabled", "last_sent", "last_error"]
+    list_display = ["__str__", "kind", "enabled", "last_sent", "last_error"]
     list_editable = ["enabled"]
     fields = ["kind", "address", "enabled", "last_sent", "last_error", "secret"]
     readonly_fields = ["last_sent", "last_error", "secret"]
@@ -82,10 +82,11 @@ class AlertReceiverAdmin(SavesWhatItShows):
 class AlertAdmin(NamedList):
     """What there was and is to tell: history, which nobody changes."""
 
-    list_display = ["sentence", "state", "rule", "since", "fired", "over"]
+    list_display = ["sentence", "standing", "rule", "since", "fired", "over"]
     list_filter = ["state", "rule"]
     list_select_related = ["rule"]
     actions = None
+    fields = ["sentence", "standing", "rule", "subject", "level", "since", "fired", "over"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -95,6 +96,14 @@ class AlertAdmin(NamedList):
 
     def has_delete_permission(self, request: HttpRequest, obj: Alert | None = None) -> bool:
         return False
+
+    @admin.display(description="state", ordering="state")
+    def standing(self, alert: Alert) -> str:
+        return alert.get_state_display()
+
+    @admin.display(description="value")
+    def level(self, alert: Alert) -> str:
+        return _level(alert.rule, round(alert.value, 1))
 
     @admin.display(description="since", ordering="began_at")
     def since(self, alert: Alert) -> str:
@@ -109,8 +118,12 @@ class AlertAdmin(NamedList):
         return _moment(alert.cleared_at)
 
 
-def _unit(rule: AlertRule) -> str:
-    return KINDS[RuleKind(rule.kind)].unit
+def _level(rule: AlertRule, value: float) -> str:
+    return f"{value:g} {KINDS[RuleKind(rule.kind)].unit}"
+
+
+def _wait(seconds: int) -> str:
+    return f" for {seconds:,} s" if seconds else ""
 
 
 def _moment(at: datetime | None) -> str:

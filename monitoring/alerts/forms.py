@@ -25,20 +25,14 @@ class AlertRuleForm(forms.ModelForm):
     class Meta:
         model = AlertRule
         fields = ["enabled", "threshold", "clear_below", "for_seconds", "clear_seconds"]
-        labels = {
-            "threshold": "Begins at",
-            "clear_below": "Is over below",
-            "for_seconds": "Has lasted for (seconds)",
-            "clear_seconds": "Has been over for (seconds)",
-        }
+        labels = {"for_seconds": "Has lasted for (s)", "clear_seconds": "Has been over for (s)"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.info = KINDS[RuleKind(self.instance.kind)]
-        for name in ("threshold", "clear_below"):
-            field = self.fields.get(name)
-            if field:
-                field.help_text = f"In {self.info.unit}. {field.help_text}"
+        for name, words in (("threshold", "Begins at"), ("clear_below", "Is over below")):
+            if name in self.fields:
+                self.fields[name].label = f"{words} ({self.info.unit})"
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data

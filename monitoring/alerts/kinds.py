@@ -107,7 +107,7 @@ class KindInfo:
 
 KINDS = {
     RuleKind.PROVIDER_DOWN: KindInfo(
-        "seconds",
+        "s",
         "How long a provider that is switched on has not been asked, for its breaker's sake or an admin's.",
         lambda facts: measure_providers(Provider.objects.filter(enabled=True), facts.now),
         threshold=60,
@@ -117,7 +117,7 @@ KINDS = {
         clear_seconds=600,
     ),
     RuleKind.ERROR_RATE: KindInfo(
-        "percent",
+        "%",
         "The failed ones of the answers of the last five minutes, on all servers; nothing below three.",
         lambda facts: measure_errors(facts.states),
         threshold=20,
@@ -125,14 +125,14 @@ KINDS = {
         most=100,
     ),
     RuleKind.UNKNOWN_COST: KindInfo(
-        "answers",
+        "in an hour",
         "Attempts of the last hour that have ended and whose cost is unknown.",
         lambda facts: measure_unknown_costs(facts.unknown_costs()),
         threshold=5,
         clear_below=1,
     ),
     RuleKind.BUDGET: KindInfo(
-        "percent",
+        "%",
         "What is spent and held back of each budget in its current period.",
         lambda facts: measure_budgets(facts.budgets()),
         threshold=80,
@@ -149,7 +149,7 @@ KINDS = {
         clear_seconds=1800,
     ),
     RuleKind.DISK: KindInfo(
-        "percent used",
+        "% used",
         "How full the disk of DATA_DIR is: 90 is 10 % free.",
         lambda facts: measure_disk(facts.disk()),
         threshold=90,
@@ -157,7 +157,7 @@ KINDS = {
         most=100,
     ),
     RuleKind.NOT_SEALED: KindInfo(
-        "seconds",
+        "s",
         "How old the oldest entry of the audit is that has no seal yet.",
         lambda facts: measure_unsealed(facts.oldest_unsealed_at(), facts.now),
         threshold=60,

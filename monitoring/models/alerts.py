@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.db import models
 
 
@@ -20,8 +22,8 @@ class AlertRule(models.Model):
 
     kind = models.CharField(max_length=24, choices=RuleKind, unique=True)
     enabled = models.BooleanField(default=True)
-    threshold = models.FloatField(help_text="From this on it is one; the unit is the kind's.")
-    clear_below = models.FloatField(help_text="Below this it is over. Lower than the threshold, so that nothing flaps.")
+    threshold = models.FloatField(help_text="From this on there is an alert; more is worse.")
+    clear_below = models.FloatField(help_text="Below this it is over.")
     for_seconds = models.PositiveIntegerField(default=60, help_text="It must have lasted so long.")
     clear_seconds = models.PositiveIntegerField(default=300, help_text="It must have been over for so long.")
 
@@ -51,7 +53,8 @@ class AlertReceiver(models.Model):
         verbose_name_plural = "receivers of alerts"
 
     def __str__(self) -> str:
-        return self.address
+        """Return the host of a webhook: what follows is as good as a password, and this is for logs and lists."""
+        return urlsplit(self.address).hostname or self.address
 
 
 class AlertState(models.TextChoices):

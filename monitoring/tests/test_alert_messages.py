@@ -114,7 +114,7 @@ def test_a_webhook_gets_json_that_is_signed(receiver):
         "rule": "provider_down",
         "subject": "p",
         "value": 61,
-        "unit": "seconds",
+        "unit": "s",
         "beganAt": Alert.objects.get().began_at.isoformat(),
     }
     assert said["url"].endswith("/admin/monitoring/alert/")
