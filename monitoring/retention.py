@@ -18,8 +18,8 @@ from monitoring.models import Alert, HealthCheck, ReplicaState, Sample
 from monitoring.models.alerts import AlertState
 from providers.models import Attempt
 
-# Rows of one statement: some milliseconds, in which SQLite writes nothing else.
-BATCH = 500
+# Rows of one statement: some ten milliseconds at most, in which SQLite writes nothing else.
+BATCH = 200
 
 
 class History(NamedTuple):
