@@ -44,7 +44,16 @@ def take(now: datetime) -> list[AlertMessage]:
     first: dict[int, AlertMessage] = {}
     for message in due.filter(~Exists(earlier)).select_related("alert__rule", "receiver").order_by("pk"):
         first.setdefault(message.receiver_id, message)
-    return [message for message in first.values() if _claim(message, now)]
+    return [message for message in first.values() if claim(message, now)]
+
+
+def claim(message: AlertMessage, now: datetime) -> bool:
+    """Take a message, which moves on when it is due; return whether nobody else has taken it since it was read."""
+    pause = FIRST_PAUSE * 2**message.tries
+    unclaimed = AlertMessage.objects.filter(pk=message.pk, tries=message.tries, sent_at=None)
+    taken = unclaimed.update(tries=F("tries") + 1, due_at=now + pause)
+    message.tries += 1
+    return bool(taken)
 
 
 def deliver(message: AlertMessage) -> None:
@@ -75,11 +84,3 @@ def send_test(receiver: AlertReceiver) -> None:
 
 def _waiting(now: datetime) -> QuerySet[AlertMessage]:
     return AlertMessage.objects.filter(sent_at=None, tries__lt=MOST_TRIES, created_at__gt=now - KEPT)
-
-
-def _claim(message: AlertMessage, now: datetime) -> bool:
-    pause = FIRST_PAUSE * 2**message.tries
-    unclaimed = AlertMessage.objects.filter(pk=message.pk, tries=message.tries, sent_at=None)
-    taken = unclaimed.update(tries=F("tries") + 1, due_at=now + pause)
-    message.tries += 1
-    return bool(taken)

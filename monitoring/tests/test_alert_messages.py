@@ -198,6 +198,13 @@ def test_servers_that_send_at_once_send_one_message(receiver):
     assert (sum(taken), len(receiver.requests)) == (1, 1)
 
 
+def test_of_two_that_have_read_the_same_message_one_sends_it(receiver):
+    make_alert()
+    first, second = (AlertMessage.objects.get() for _ in range(2))
+    now = timezone.now()
+    assert (outbox.claim(first, now), outbox.claim(second, now)) == (True, False)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_message_survives_the_server_that_took_it(receiver):
     make_alert()
