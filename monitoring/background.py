@@ -12,7 +12,9 @@ from django.conf import settings
 from chat import runner
 from chat.database import db
 from monitoring import latency, sampler
+from monitoring.alerts.steps import evaluate_alerts, send_alerts
 from monitoring.receivers import site
+from monitoring.retention import prune_some
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ class Step(NamedTuple):
 STEPS: tuple[Step, ...] = (
     Step(sampler.sample, sampler.SAMPLE_SECONDS),
     Step(sampler.look_at_loop, latency.LOOK_SECONDS),
+    Step(evaluate_alerts, 5),
+    Step(send_alerts, 5),
+    Step(prune_some, 3600),
 )
 
 _loops: list[asyncio.Task[None]] = []

@@ -97,6 +97,9 @@ def record_check(provider_id: int, started_at: datetime, sentence: str) -> None:
 def force(provider: Provider, forced: str) -> None:
     """Decide over the breaker's head: Forced.OPEN, Forced.CLOSED, or "" to let it decide again, from a fresh start."""
     values = {"forced": forced} | _closed()
+    if forced == Forced.OPEN:
+        # Since when it is not asked.
+        values["opened_at"] = timezone.now()
     Provider.objects.filter(pk=provider.pk).update(**values)
     for name, value in values.items():
         setattr(provider, name, value)

@@ -194,11 +194,15 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _opener(url: str) -> OpenerDirector:
-    bundle = settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None
-    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=ssl.create_default_context(cafile=bundle))]
+    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=make_tls_context())]
     proxy = find_proxy(url)
     handlers.append(ProxyHandler({"http": proxy, "https": proxy} if proxy else {}))
     return build_opener(*handlers)
+
+
+def make_tls_context() -> ssl.SSLContext:
+    """Return what a connection of the site's own trusts: the certificates that `aichat` is given, too."""
+    return ssl.create_default_context(cafile=settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None)
 
 
 def _read(response: IO[bytes], deadline: float) -> bytes:

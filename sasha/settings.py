@@ -58,6 +58,14 @@ def env_positive(name: str, default: int) -> int:
     return value
 
 
+def env_days(name: str, default: int, least: int = 0) -> int:
+    """Return the variable `name`, a number of days: 0 for ever, otherwise `least` or more."""
+    value = env.int(name, default)
+    if value and value < max(least, 1):
+        raise ImproperlyConfigured(f"{name} is {value}; it must be 0 for ever, or at least {max(least, 1)}.")
+    return value
+
+
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
     """Return the secret kept in `path`, made on first use: local mode starts without any configuration."""
     if not path.exists():
@@ -343,3 +351,17 @@ AUDIT_TEXTS = env.bool("AUDIT_TEXTS", True)
 METRICS_TOKEN = env_secret("METRICS_TOKEN")
 # A server whose DATA_DIR has less room than this is not ready.
 DISK_FREE_BYTES = env_positive("DISK_FREE_BYTES", 100_000_000)
+# Where mail goes out, for alerts; without it none is sent.
+MAIL = env.email_url_config(env_secret("EMAIL_URL") or "dummymail://")
+EMAIL_BACKEND = MAIL["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = MAIL["EMAIL_HOST"] or "localhost", MAIL["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL["EMAIL_HOST_USER"] or "", MAIL["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.get("EMAIL_USE_TLS", False), MAIL.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("ALERT_FROM", "sasha-studio@localhost")
+# How long history is kept, in days; 0 is for ever. Budgets count a month anew from the attempts, so these stay longer.
+KEEP_SAMPLES_DAYS = env_days("KEEP_SAMPLES_DAYS", 30)
+KEEP_HEALTH_CHECKS_DAYS = env_days("KEEP_HEALTH_CHECKS_DAYS", 90)
+KEEP_ALERTS_DAYS = env_days("KEEP_ALERTS_DAYS", 90)
+KEEP_ATTEMPTS_DAYS = env_days("KEEP_ATTEMPTS_DAYS", 400, least=62)
+KEEP_GUESTS_DAYS = env_days("KEEP_GUESTS_DAYS", 90)

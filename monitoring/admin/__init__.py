@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from monitoring.admin import health
+from monitoring.admin import alerts, health
 
-__all__ = ["health"]
+__all__ = ["alerts", "health"]
