@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from chat import attachments, branches, groups, input_policy, protocol, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
@@ -50,6 +51,7 @@ class ChatConsumer(AsyncConsumer):
         self.is_dismissed = False
         self.language = translation.get_language()
         self.group = ""
+        self.frames = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket to its end, and leave nothing behind: also where the server cancels this in the middle."""
@@ -133,7 +135,12 @@ class ChatConsumer(AsyncConsumer):
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self.visitor is None or self.is_dismissed:
             return
-        text = message.get("text")
+        self.frames += 1
+        # A frame is a request, and so is whatever comes of it.
+        with bound_contextvars(request_id=f"{get_contextvars().get('connection_id', '')}-{self.frames}"):
+            await self._handle(message.get("text"))
+
+    async def _handle(self, text: str | None) -> None:
         client_id = None
         try:
             frame = protocol.parse(text)

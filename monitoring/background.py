@@ -27,8 +27,13 @@ _loops: list[asyncio.Task[None]] = []
 
 async def start() -> None:
     """Begin to watch, unless a setting says otherwise."""
-    if settings.MONITORING:
-        _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
+    if not settings.MONITORING:
+        return
+    _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
+    if settings.OTLP_ENDPOINT:
+        from monitoring import traces  # many modules, which nobody else needs
+
+        traces.start()
 
 
 async def stop() -> None:
@@ -37,6 +42,10 @@ async def stop() -> None:
         loop.cancel()
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
+    if settings.OTLP_ENDPOINT:
+        from monitoring import traces
+
+        await asyncio.to_thread(traces.stop)
 
 
 async def _repeat(step: Step) -> None:

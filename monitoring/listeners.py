@@ -11,7 +11,15 @@ from django.dispatch import Signal
 
 def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
     """Return every signal with what hears it. The receivers' modules are imported here, once models are there."""
-    return []
+    from chat.signals import reply_ended
+    from monitoring.reply_log import log_reply
+
+    heard: list[tuple[Signal, Callable[..., Any]]] = [(reply_ended, log_reply)]
+    if settings.OTLP_ENDPOINT:
+        from monitoring.traces import trace_reply
+
+        heard.append((reply_ended, trace_reply))
+    return heard
 
 
 def connect() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 from urllib.parse import quote
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -215,20 +216,12 @@ def _without_cut_keys(text: str, needles: tuple[str, ...]) -> str:
     return text
 
 
-class RedactingFilter(logging.Filter):
-    """Takes keys out of a record: its message with arguments, its traceback and its stack."""
+def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Take the keys out of a log event, as a processor of structlog: its fields are texts and numbers afterwards."""
+    return {redact(name): _loggable(value) for name, value in event.items()}
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            message = record.getMessage()
-        except Exception:
-            # A call with the wrong arguments: an error here would end whatever wanted to log.
-            message = f"{record.msg} {record.args}"
-        record.msg, record.args = redact(message), ()
-        if record.exc_info:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = redact(record.exc_text)
-        if record.stack_info:
-            record.stack_info = redact(record.stack_info)
-        return True
+
+def _loggable(value: object) -> str | int | float | None:
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return redact(str(value))
