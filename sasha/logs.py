@@ -85,14 +85,25 @@ class QueryFilter(logging.Filter):
         return True
 
 
+class RouteFilter(logging.Filter):
+    """Names the page in place of its address in Django's complaints: that of a shared conversation opens it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        match = getattr(request, "resolver_match", None)
+        if match and request and isinstance(record.args, tuple):
+            record.args = tuple(match.view_name if arg == request.path else arg for arg in record.args)
+        return True
+
+
 def format_exception(exc_info: ExcInfo) -> str:
     """Return the traceback; of what a database says the first line alone, since PostgreSQL goes on to quote the row."""
-    text = "".join(traceback.format_exception(*exc_info)).rstrip()
+    text = "".join(traceback.format_exception(*exc_info))
     for error in _chain(exc_info[1]):
         said = str(error)
         if "\n" in said and _is_databases(error):
             text = text.replace(said, said.partition("\n")[0])
-    return text
+    return text.rstrip()
 
 
 def _is_databases(error: BaseException) -> bool:

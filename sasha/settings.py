@@ -256,7 +256,7 @@ LOGGING_CONFIG = "sasha.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"queries": {"()": "sasha.logs.QueryFilter"}},
+    "filters": {"queries": {"()": "sasha.logs.QueryFilter"}, "routes": {"()": "sasha.logs.RouteFilter"}},
     "formatters": {
         "line": {
             "()": "sasha.logs.LineFormatter",
@@ -268,6 +268,7 @@ LOGGING = {
     "loggers": {
         **{app: {"level": LOG_LEVEL} for app in ("sasha", "monitoring", "chat", "providers")},
         "django": {"level": OTHERS_LEVEL},
+        "django.request": {"filters": ["routes"]},
         "django.server": {"level": OTHERS_LEVEL, "propagate": True},
         "daphne": {"level": "WARNING"},
         "daphne.server": {"filters": ["queries"]},
