@@ -27,23 +27,18 @@ _loops: list[asyncio.Task[None]] = []
 
 async def start() -> None:
     """Begin to watch, unless a setting says otherwise."""
-    if not settings.MONITORING:
-        return
-    _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
-    if settings.OTLP_ENDPOINT:
-        from monitoring import traces  # many modules, which nobody else needs
-
-        traces.start()
+    if settings.MONITORING:
+        _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
 
 
 async def stop() -> None:
-    """Stop watching."""
+    """Stop watching, and send the last traces."""
     for loop in _loops:
         loop.cancel()
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
     if settings.OTLP_ENDPOINT:
-        from monitoring import traces
+        from monitoring import traces  # many modules, which nobody else needs
 
         await asyncio.to_thread(traces.stop)
 

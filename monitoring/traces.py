@@ -73,7 +73,7 @@ class QuietExporter(SpanExporter):
 
 
 class Exporting:
-    """The way to the collector, from the start of the server to its stop."""
+    """The way to the collector, from the first reply to the stop of the server."""
 
     def __init__(self, endpoint: str) -> None:
         # Its own complaints come with every batch.
@@ -94,31 +94,35 @@ class Exporting:
 
 
 _exporting: Exporting | None = None
+_lock = threading.Lock()
 
 
-def start() -> None:
-    """Begin to trace what ends from now on."""
+def trace_reply(reply: Message, **_: Any) -> None:
+    """Make the trace of a reply once its end is stored."""
+    transaction.on_commit(lambda: _trace(reply), robust=True)
+
+
+def _trace(reply: Message) -> None:
+    _reply_id.set(reply.pk)
+    make_spans(_current().tracer, reply, Attempt.objects.filter(reply_id=reply.pk).order_by("number"))
+
+
+def _current() -> Exporting:
+    """Return the way to the collector, opened by the first reply: one can end before the whole server has started."""
     global _exporting
-    _exporting = Exporting(settings.OTLP_ENDPOINT)
+    with _lock:
+        if _exporting is None:
+            _exporting = Exporting(settings.OTLP_ENDPOINT)
+        return _exporting
 
 
 def stop() -> None:
     """Send what is left; blocks for STOP_SECONDS at most."""
     global _exporting
-    if _exporting:
-        _exporting.stop()
-        _exporting = None
-
-
-def trace_reply(reply: Message, **_: Any) -> None:
-    """Make the trace of a reply once its end is stored."""
-    if exporting := _exporting:
-        transaction.on_commit(lambda: _trace(exporting, reply), robust=True)
-
-
-def _trace(exporting: Exporting, reply: Message) -> None:
-    _reply_id.set(reply.pk)
-    make_spans(exporting.tracer, reply, Attempt.objects.filter(reply_id=reply.pk).order_by("number"))
+    with _lock:
+        exporting, _exporting = _exporting, None
+    if exporting:
+        exporting.stop()
 
 
 # --- Spans ------------------------------------------------------------------------------------------------------------
