@@ -218,10 +218,21 @@ def _without_cut_keys(text: str, needles: tuple[str, ...]) -> str:
 
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     """Take the keys out of a log event, as a processor of structlog: its fields are texts and numbers afterwards."""
-    return {redact(name): _loggable(value) for name, value in event.items()}
+    plain = {name: _loggable(value) for name, value in event.items()}
+    texts = [text for pair in plain.items() for text in pair if isinstance(text, str)]
+    if not _has_key(texts):
+        return plain
+    return {redact(name): redact(value) if isinstance(value, str) else value for name, value in plain.items()}
 
 
 def _loggable(value: object) -> str | int | float | None:
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return redact(str(value))
+    return str(value)
+
+
+def _has_key(texts: list[str]) -> bool:
+    """Return whether there is anything to take out of any of these: one look at all is cheaper than one at each."""
+    together = "\n".join(texts)
+    needles = _known_forms(_known_secrets())
+    return redact(together) != together or any(_without_cut_keys(text, needles) != text for text in texts)

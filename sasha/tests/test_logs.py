@@ -9,9 +9,11 @@ import sys
 import pytest
 import structlog
 from django.conf import settings as django_settings
-from django.db import IntegrityError
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
 from structlog.contextvars import bound_contextvars
 
+from chat.models import Conversation
 from sasha import logs
 
 FORGED = '{"level": "info", "event": "all is well"}'
@@ -171,6 +173,18 @@ def test_what_a_database_quotes_of_a_row_is_left_out(log):
     assert "secret" not in exception
 
 
+@pytest.mark.django_db
+def test_what_a_real_database_quotes_of_a_row_is_left_out(log):
+    owner = User.objects.create(username="alice")
+    try:
+        with transaction.atomic():
+            Conversation.objects.create(owner=owner, name="a", title="my secret question", pinned=None)
+    except IntegrityError:
+        log.standard.exception("not stored")
+    assert "IntegrityError" in log.event()["exception"]
+    assert "secret" not in log.event()["exception"].replace('title="my secret question"', "")
+
+
 def test_the_query_of_an_address_is_left_out_of_daphne_s_complaints():
     args = ("<WebRequest method=GET uri=/search?q=my+words clientproto=HTTP/1.1>",)
     record = logging.LogRecord("daphne.server", logging.WARNING, "", 0, "%s took too long", args, None)
@@ -182,6 +196,7 @@ LOGS_OF_ALL_KINDS = """
 import asyncio, gc, logging, threading, warnings
 import django
 django.setup()
+from chat.models import Conversation
 from sasha import logs
 logs.capture_the_rest()
 logging.getLogger("anything").warning("the key is from-outside-1234")
