@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from chat import attachments, branches, groups, input_policy, protocol, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
@@ -51,6 +52,7 @@ class ChatConsumer(AsyncConsumer):
         self.is_dismissed = False
         self.language = translation.get_language()
         self.group = ""
+        self.frames = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket to its end, and leave nothing behind: also where the server cancels this in the middle."""
@@ -134,7 +136,12 @@ class ChatConsumer(AsyncConsumer):
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self.visitor is None or self.is_dismissed:
             return
-        text = message.get("text")
+        self.frames += 1
+        # A frame is a request, and so is whatever comes of it.
+        with bound_contextvars(request_id=f"{get_contextvars().get('connection_id', '')}-{self.frames}"):
+            await self._handle(message.get("text"))
+
+    async def _handle(self, text: str | None) -> None:
         client_id = None
         try:
             frame = protocol.parse(text)
@@ -312,7 +319,7 @@ def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
     return own
 
 
-def _tell_rejected(visitor: Visitor, code: str, text: str) -> None:
+def _tell_rejected(visitor: Visitor | None, code: str, text: str) -> None:
     input_rejected.send(ChatConsumer, visitor=visitor, code=code, text=text)
 
 

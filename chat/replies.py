@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
@@ -11,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from math import ceil
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import UUIDField
 from django.utils import timezone
+from structlog.contextvars import get_contextvars
 
 from chat.attachments import load_images
 from chat.database import db
@@ -37,7 +38,7 @@ from providers.routing import TAKES_NO_IMAGES, Candidate
 P = ParamSpec("P")
 R = TypeVar("R")
 
-logger = logging.getLogger(__name__)
+logger = structlog.stdlib.get_logger(__name__)
 
 # A message that takes longer from its socket to its provider is slow for a reason that no other shares.
 LONGEST_START_SECONDS = 1.0
@@ -87,6 +88,8 @@ class Reply:
     plan: Plan | None = None
     epoch: int = 1
     received_at: float = field(default_factory=time.monotonic)
+    # The ids of the request that asked for it, for the log.
+    asked_by: dict[str, Any] = field(default_factory=get_contextvars)
     stop: aichat.Stop = field(default_factory=aichat.Stop)
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -153,7 +156,7 @@ async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> No
     try:
         await patiently(store_ending, reply, verdict, finished)
     except Exception:
-        logger.exception("the ending of reply %s cannot be stored as it is", reply.id)
+        logger.exception("the ending of a reply cannot be stored as it is")
         # Without what may be in the way; the ledger's row is closed by the housekeeping.
         reply.attempt_id = None
         await patiently(store_ending, reply, Verdict(Ending.CRASHED, UNSTORABLE), aichat.Finished(Evidence()))
@@ -303,7 +306,7 @@ async def _attempt(reply: Reply, log: StreamLog, candidate: Candidate, branch: B
     """Run one process to its end, its text into the log. `last`: nobody else could be asked instead."""
     finished = await _run(reply, log, candidate, branch, last)
     verdict = decide(finished.evidence)
-    _log_failure(reply, candidate, verdict, finished)
+    _log_failure(candidate, verdict, finished.evidence)
     return verdict, finished
 
 
@@ -424,17 +427,20 @@ def _notice(reply: Reply, log: StreamLog, kind: str, reason: str, old_model: str
     _append(reply, log, Event("notice", data={"kind": kind, "reason": reason, **models}))
 
 
-def _log_failure(reply: Reply, candidate: Candidate, verdict: Verdict, finished: aichat.Finished) -> None:
-    """Tell the operator what the reader is spared: the provider's own words."""
+def _log_failure(candidate: Candidate, verdict: Verdict, seen: Evidence) -> None:
+    """Tell the operator what the reader is spared; never the provider's words, which may quote the reader's.
+
+    Those stand in the ledger.
+    """
     if verdict.ending.failed:
-        seen = finished.evidence
         logger.warning(
-            "reply %s by %s ended %s (%s): %r",
-            reply.id,
-            candidate,
-            verdict.ending,
-            verdict.evidence,
-            (seen.error_text or seen.stderr)[:500],
+            "attempt failed",
+            provider=candidate.provider,
+            model=candidate.model,
+            ending=verdict.ending,
+            evidence=verdict.evidence,
+            http_status=seen.http_status,
+            exit_code=seen.exit_code,
         )
 
 

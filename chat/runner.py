@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from structlog.contextvars import bind_contextvars
 
 from chat import checkpoints, groups, plans, replicas, replies, titles
 from chat.database import aside, db
@@ -184,8 +185,10 @@ class Runner:
         self._waiting.remove(reply)
         reply.has_queued = reply.id in self._positions
         self._begun[reply.id] = reply
-        # In no context of anybody's: what is stored is in one language, whoever asked.
-        task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}", context=contextvars.Context())
+        # In no context of anybody's: what is stored is in one language, whoever asked. Its lines in the log say who.
+        context = contextvars.Context()
+        context.run(bind_contextvars, **reply.asked_by, reply_id=str(reply.id))
+        task = asyncio.create_task(self._run(reply), name=f"reply {reply.id}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

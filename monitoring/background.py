@@ -46,13 +46,17 @@ async def start() -> None:
 
 
 async def stop() -> None:
-    """Stop watching."""
+    """Stop watching, and send the last traces."""
     for loop in _loops:
         loop.cancel()
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
     if settings.MONITORING:
         await db(site.record_stop, runner.current().replica)
+    if settings.OTLP_ENDPOINT:
+        from monitoring import traces  # many modules, which nobody else needs
+
+        await asyncio.to_thread(traces.stop)
 
 
 async def _repeat(step: Step) -> None:

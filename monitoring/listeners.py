@@ -15,10 +15,10 @@ from providers import signals as providers
 
 def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
     """Return every signal with what hears it. The receivers' modules are imported here, once models are there."""
-    from monitoring import health_checks, metrics, sampler
+    from monitoring import health_checks, metrics, reply_log, sampler
     from monitoring.receivers import accounts, conversations, ledger
 
-    return [
+    heard: list[tuple[Signal, Callable[..., Any]]] = [
         (chat.reply_started, conversations.on_reply_started),
         (chat.reply_ended, conversations.on_reply_ended),
         (chat.stop_requested, conversations.on_stop_requested),
@@ -32,10 +32,16 @@ def pairs() -> list[tuple[Signal, Callable[..., Any]]]:
         (auth.user_login_failed, accounts.on_sign_in_failed),
         (chat.reply_ended, sampler.hear_reply),
         (chat.reply_ended, metrics.hear_reply),
+        (chat.reply_ended, reply_log.log_reply),
         (providers.attempt_ended, metrics.hear_attempt),
         (providers.provider_state_changed, health_checks.record_move),
         (providers.provider_checked, health_checks.record_check),
     ]
+    if settings.OTLP_ENDPOINT:
+        from monitoring import traces  # many modules, which nobody else needs
+
+        heard.append((chat.reply_ended, traces.trace_reply))
+    return heard
 
 
 def connect() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 from urllib.parse import quote
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -216,20 +217,23 @@ def _without_cut_keys(text: str, needles: tuple[str, ...]) -> str:
     return text
 
 
-class RedactingFilter(logging.Filter):
-    """Takes keys out of a record: its message with arguments, its traceback and its stack."""
+def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Take the keys out of a log event, as a processor of structlog: its fields are texts and numbers afterwards."""
+    plain = {name: _loggable(value) for name, value in event.items()}
+    texts = [text for pair in plain.items() for text in pair if isinstance(text, str)]
+    if not _has_key(texts):
+        return plain
+    return {redact(name): redact(value) if isinstance(value, str) else value for name, value in plain.items()}
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            message = record.getMessage()
-        except Exception:
-            # A call with the wrong arguments: an error here would end whatever wanted to log.
-            message = f"{record.msg} {record.args}"
-        record.msg, record.args = redact(message), ()
-        if record.exc_info:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = redact(record.exc_text)
-        if record.stack_info:
-            record.stack_info = redact(record.stack_info)
-        return True
+
+def _loggable(value: object) -> str | int | float | None:
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def _has_key(texts: list[str]) -> bool:
+    """Return whether there is anything to take out of any of these: one look at all is cheaper than one at each."""
+    together = "\n".join(texts)
+    needles = _known_forms(_known_secrets())
+    return redact(together) != together or any(_without_cut_keys(text, needles) != text for text in texts)

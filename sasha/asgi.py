@@ -18,6 +18,7 @@ from servestatic import ServeStaticASGI
 
 from chat.consumers import ChatConsumer
 from chat.identity import SocketIdentity, refuse
+from sasha.request_log import RequestLog
 
 socket: Any = SocketIdentity(ChatConsumer.as_asgi())
 other: Any = refuse
@@ -26,11 +27,13 @@ other: Any = refuse
 HASHED_NAME = r"\.[0-9a-f]{12}\."
 
 application = ServeStaticASGI(
-    ProtocolTypeRouter(
-        {
-            "http": django_application,
-            "websocket": URLRouter([path("ws", socket), re_path("", other)]),
-        }
+    RequestLog(
+        ProtocolTypeRouter(
+            {
+                "http": django_application,
+                "websocket": URLRouter([path("ws", socket), re_path("", other)]),
+            }
+        )
     ),
     root=settings.STATIC_ROOT,
     prefix=settings.STATIC_URL,

@@ -15,7 +15,7 @@ import gc
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import daphne.server  # installs Twisted's reactor, which must come before every other import of Twisted
 from django.core.exceptions import ImproperlyConfigured
@@ -29,12 +29,20 @@ except ImproperlyConfigured as problem:
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet import defer, error, reactor
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    STDLibLogObserver,
+    globalLogPublisher,
+)
 from twisted.python.failure import Failure
 
 from chat import protocol
-from sasha import lifespan
+from sasha import lifespan, logs
 
-logger = logging.getLogger(__name__)
+# Also where this module is the program.
+logger = logging.getLogger("sasha.server")
 
 # Twisted's own is 50: a burst of connections would wait for the kernel's retries.
 BACKLOG = 2048
@@ -183,7 +191,7 @@ class Server(daphne.server.Server):
         gc.freeze()
 
     def _fail(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        logger.critical(sentence)
         self.exit_code = 1
         self.stop()
 
@@ -258,13 +266,19 @@ class Server(daphne.server.Server):
         return None if self.closing else super().create_application(protocol, scope)
 
 
+def watch_twisted() -> None:
+    """Log what Twisted complains of; its report of every request, with the query, is left out before it is written."""
+    loud: Any = LogLevelFilterPredicate(LogLevel.warn)
+    observer: Any = FilteringLogObserver(cast(Any, STDLibLogObserver("twisted")), [loud])
+    globalLogPublisher.addObserver(observer)
+
+
 def main() -> int:
     """Serve the site at the address of the settings."""
+    logs.capture_the_rest()
+    watch_twisted()
     if settings.LOCAL_MODE and settings.HOST not in LOOPBACK:
-        print(
-            f"Local mode has no sign-in, so it listens on this machine only; HOST is {settings.HOST!r}.",
-            file=sys.stderr,
-        )
+        logger.critical("Local mode has no sign-in, so it listens on this machine only; HOST is %r.", settings.HOST)
         return 1
     host = settings.HOST.replace(":", r"\:")
     return Server(
@@ -282,5 +296,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    logging.getLogger("daphne").setLevel(logging.WARNING)
     sys.exit(main())

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -161,6 +162,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "monitoring.acting.ActingMiddleware",
+    "sasha.request_log.RouteMiddleware",
 ]
 ROOT_URLCONF = "sasha.urls"
 ASGI_APPLICATION = "sasha.asgi.application"
@@ -244,24 +246,45 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
+# Whether what a proxy adds to a request may be believed.
+BEHIND_PROXY = not LOCAL_MODE and env.bool("BEHIND_PROXY", False)
 if not LOCAL_MODE:
     # Local mode is plain HTTP on loopback, where none of this can hold.
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 
+# --- Logs -------------------------------------------------------------------------------------------------------------
+
+LOG_FORMAT = env_choice("LOG_FORMAT", "auto", "json", "text")
+LOG_LEVEL = env_choice("LOG_LEVEL", "info", "debug", "warning", "error").upper()
+# What others say in passing is nobody's business: debug is for our own modules.
+OTHERS_LEVEL = "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL
+LOGGING_CONFIG = "sasha.logs.configure"
 # Everything that is logged goes through one handler, which takes keys out: Django's own mail to the admins and its
-# second console are switched off by naming its logger here.
+# consoles are switched off by naming their loggers here.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "providers.secrets.RedactingFilter"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"django": {"level": "INFO"}},
+    "filters": {"queries": {"()": "sasha.logs.QueryFilter"}, "routes": {"()": "sasha.logs.RouteFilter"}},
+    "formatters": {
+        "line": {
+            "()": "sasha.logs.LineFormatter",
+            "as_json": LOG_FORMAT == "json" or (LOG_FORMAT == "auto" and not sys.stderr.isatty()),
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": OTHERS_LEVEL},
+    "loggers": {
+        **{app: {"level": LOG_LEVEL} for app in ("sasha", "monitoring", "chat", "providers")},
+        "django": {"level": OTHERS_LEVEL},
+        "django.request": {"filters": ["routes"]},
+        "django.server": {"level": OTHERS_LEVEL, "propagate": True},
+        "daphne": {"level": "WARNING"},
+        "daphne.server": {"filters": ["queries"]},
+    },
 }
 
 # --- Providers --------------------------------------------------------------------------------------------------------
@@ -365,3 +388,5 @@ KEEP_HEALTH_CHECKS_DAYS = env_days("KEEP_HEALTH_CHECKS_DAYS", 90)
 KEEP_ALERTS_DAYS = env_days("KEEP_ALERTS_DAYS", 90)
 KEEP_ATTEMPTS_DAYS = env_days("KEEP_ATTEMPTS_DAYS", 400, least=62)
 KEEP_GUESTS_DAYS = env_days("KEEP_GUESTS_DAYS", 90)
+# Where the traces of answers go, by OTLP over HTTP; "": nowhere, and nothing of OpenTelemetry is loaded.
+OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -193,15 +193,18 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(**environment: str) -> Iterator[ServerProcess]:
-    """Run `python -m sasha.server` on a free port and on the database of the test, which must be transactional."""
+def server_process(stderr: IO[str] | None = None, **environment: str) -> Iterator[ServerProcess]:
+    """Run `python -m sasha.server` on a free port and on the database of the test, which must be transactional.
+
+    What it logs goes to `stderr`, or where the tester's own goes.
+    """
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "sasha.server"],
         cwd=settings.BASE_DIR,
         env=server_environment() | {"PORT": str(port)} | environment,
         stdout=subprocess.PIPE,
-        stderr=None,
+        stderr=stderr,
         text=True,
     )
     server = ServerProcess(port, process)

@@ -40,7 +40,7 @@ class Spec:
     status: int = 0
     retry: int = 20  # seconds to wait, as the body of `http429` says in the provider's own way
     variant: str = ""  # of an HTTP error: "", "context", "key" or "html"
-    echo: bool = False  # the last user message instead of counted words
+    echo: bool = False  # the last user message instead of counted words, or of an HTTP error's own sentence
     emoji: bool = False  # characters of one to four bytes
     split: bool = False  # each token's bytes in small pieces that cut characters anywhere
     reasoning: bool = False  # REASONING before the text

@@ -288,7 +288,9 @@ class Simulator:
         if spec.variant == "html":
             client.respond(spec.status, proxy_page(spec.status, phrase(spec.status)))
         else:
-            body = dialect.refuse(spec.status, spec.variant, question.model, retry=spec.retry)
+            # Some quote what they do not take.
+            quote = f"This message is not accepted: {question.prompt}" if spec.echo else ""
+            body = dialect.refuse(spec.status, spec.variant, question.model, sentence=quote, retry=spec.retry)
             client.respond(spec.status, body)
 
     def _refused(self, dialect: type[Dialect], request: Request, question: Question, word: str) -> None:
