@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from monitoring.models.alerts import Alert, AlertReceiver, AlertRule
-from monitoring.models.audit import AuditEntry, AuditPermit, AuditSeal, AuditText
+from monitoring.models.audit import AppendOnlyError, AuditEntry, AuditPending, AuditPermit, AuditSeal, AuditText
 from monitoring.models.samples import HealthCheck, ReplicaState, Sample
 
 __all__ = [
     "Alert",
     "AlertReceiver",
     "AlertRule",
+    "AppendOnlyError",
     "AuditEntry",
+    "AuditPending",
     "AuditPermit",
     "AuditSeal",
     "AuditText",
