@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from monitoring import sealer
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ class Step(NamedTuple):
 
 
 # In the order of their subjects; each subject has its own module.
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (Step(sealer.seal, sealer.SEAL_SECONDS),)
 
 _loops: list[asyncio.Task[None]] = []
 
