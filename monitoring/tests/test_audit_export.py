@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from monitoring import sealer
+from monitoring.audit import Actor, Deed, Target, record
+from monitoring.models import AuditEntry, AuditSeal
+from monitoring.tests.audits import fill, run
+
+pytestmark = pytest.mark.django_db
+
+TODAY = timezone.localdate()
+HOSTILE = (
+    '=HYPERLINK("http://evil.example","x")',
+    "line\r\nline\n",
+    "\x1b[2J\x1b]0;owned\x07",
+    "‮gnp.exe",
+    "'quoted', \"so\"",
+    "",
+)
+
+
+@pytest.fixture
+def hostile():
+    for text in HOSTILE:
+        record(Deed("chat.message.stored", Actor(text[:150], 1), Target(text[:32], text[:64]), {"owner": text}, text))
+    sealer.seal_all()
+
+
+def test_json_lines_come_back_as_they_were(hostile):
+    out = run("export_audit", "--texts")
+    assert out.isascii()
+    assert "\x1b" not in out
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["text"] for row in rows] == [*HOSTILE, None]
+    assert [row["data"]["owner"] for row in rows[:-1]] == list(HOSTILE)
+    seals = dict(AuditSeal.objects.values_list("sequence", "hash"))
+    assert [(row["sequence"], row["hash"]) for row in rows[:-1]] == list(seals.items())
+
+
+def test_csv_comes_back_as_it_was_and_is_no_formula(hostile):
+    rows = list(csv.DictReader(io.StringIO(run("export_audit", "--texts", "--format", "csv"), newline="")))
+    starts = ("=", "+", "-", "@", "\t", "\r", "\n")
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(starts)]
+    assert rows[0]["text"] == f"'{HOSTILE[0]}"
+    assert [row["text"] for row in rows[1:-1]] == list(HOSTILE[1:])
+    assert json.loads(rows[0]["data"]) == {"owner": HOSTILE[0]}
+
+
+def test_an_export_is_narrowed_down_and_leaves_texts_out():
+    record(Deed("chat.old", at=timezone.now() - timedelta(days=2)))
+    fill()
+
+    def actions(*arguments):
+        return [json.loads(line)["action"] for line in run("export_audit", *arguments).splitlines()]
+
+    assert actions("--actor", "bob") == ["provider.changed", "chat.message.stored"]
+    assert set(actions("--actor", "", "--action", "chat.reply")) == {"chat.reply.ended"}
+    assert actions("--to", str(TODAY - timedelta(days=1))) == ["chat.old"]
+    assert "chat.old" not in actions("--from", str(TODAY))
+    assert "umbrella" not in run("export_audit")
+
+
+def test_an_export_is_audited_before_its_first_line():
+    run("export_audit", "--action", "chat.", "--format", "csv")
+    assert AuditEntry.objects.get().data == {
+        "from": None,
+        "to": None,
+        "actor": None,
+        "action": "chat.",
+        "texts": False,
+        "format": "csv",
+    }
