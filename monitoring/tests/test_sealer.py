@@ -15,7 +15,7 @@ from monitoring.audit import Deed, record
 from monitoring.chain import GENESIS, hash_of
 from monitoring.models import AuditEntry, AuditPending, AuditSeal
 from monitoring.tests.audits import fill, verdict
-from providers.tests.racing import on_threads
+from providers.tests.racing import in_processes, on_threads
 from sasha.testing import PATIENCE, running_site
 
 
@@ -97,6 +97,15 @@ def test_an_entry_that_commits_late_is_sealed_after_those_that_came_later():
     second, first = links()
     assert first.entry_id < second.entry_id
     assert_chained(2)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_write_and_seal_at_once_leave_one_chain():
+    won = in_processes("write_and_seal", 50, processes=3, threads=3, module="monitoring.tests.racing")
+    assert won == [3, 3, 3]
+    sealer.seal_all()
+    assert_chained(3 * 3 * 50)
 
 
 async def until_sealed(count):

@@ -37,6 +37,8 @@ PAGES = [
     "/admin/money/",
     "/admin/money/?period=days",
     "/admin/explain/",
+    "/admin/monitoring/auditentry/",
+    "/admin/monitoring/auditentry/?day=30",
     "/admin/auth/user/",
     "/admin/auth/user/1/change/",
     "/admin/chat/sitesettings/",
