@@ -4,45 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
-
-from monitoring.models import AuditEntry, AuditSeal
+from typing import Any, NamedTuple
 
 # First in every link, so that another form later cannot be taken for this one.
 FORM = "sasha-audit-1"
 # The hash before the first.
 GENESIS = "0" * 64
+# Every column of an entry, in the order in which they are hashed.
+ENTRY_COLUMNS = (
+    "id",
+    "at",
+    "actor",
+    "actor_id",
+    "action",
+    "target_kind",
+    "target_id",
+    "data",
+    "digest",
+    "keeps_text",
+)
 
 
-def hash_of(seal: AuditSeal, entry: AuditEntry) -> str:
-    """Return SHA-256, in hex, over the seal's place, the hash before it, and every column of the entry."""
-    return hashlib.sha256(serialise(seal, entry).encode()).hexdigest()
+class Place(NamedTuple):
+    """Where in the chain an entry stands, and since when."""
+
+    sequence: int
+    previous: str
+    sealed_at: datetime
 
 
-def serialise(seal: AuditSeal, entry: AuditEntry) -> str:
-    """Return a JSON list without spaces: keys in order, all but ASCII escaped, times in UTC with six places."""
-    link = [
-        FORM,
-        seal.sequence,
-        seal.previous,
-        write_moment(seal.sealed_at),
-        entry.pk,
-        write_moment(entry.at),
-        entry.actor,
-        entry.actor_id,
-        entry.action,
-        entry.target_kind,
-        entry.target_id,
-        entry.data,
-        entry.digest,
-        entry.keeps_text,
-    ]
-    return write_json(link)
+def hash_of(place: Place, entry: Sequence[Any]) -> str:
+    """Return SHA-256, in hex, over a place and an entry's columns, which come as ENTRY_COLUMNS has them."""
+    pk, at, *columns = entry
+    link = [FORM, place.sequence, place.previous, write_moment(place.sealed_at), pk, write_moment(at), *columns]
+    return hashlib.sha256(write_json(link).encode()).hexdigest()
 
 
 def write_json(value: object) -> str:
-    """Return the one way in which a value is written: as JSON, the same from either database."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    """Return the one way in which a value is written: JSON in ASCII, without spaces, keys in order."""
+    return _encoder.encode(value)
+
+
+# Made once: json.dumps would make one a call.
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def write_moment(at: datetime) -> str:

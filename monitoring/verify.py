@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.db import DataError, OperationalError, connection
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from monitoring import append_only
 from monitoring.audit import digest_of
-from monitoring.chain import GENESIS, hash_of
+from monitoring.chain import ENTRY_COLUMNS, GENESIS, Place, hash_of
 from monitoring.erasure import Erasure, find_erasures
 from monitoring.models import AuditEntry, AuditSeal, AuditText
 from monitoring.retention import Cut, find_cut
@@ -26,6 +27,8 @@ LONGEST_UNSEALED = timedelta(minutes=1)
 LAST_CHANCE_SECONDS = 2.0
 # What reading a column raises whose bytes are not of its type any more.
 UNREADABLE = (ValueError, TypeError, AttributeError, DataError, OperationalError)
+
+read_columns = attrgetter(*ENTRY_COLUMNS)
 
 
 class Broken(Exception):
@@ -125,7 +128,7 @@ def _check_link(report: Report, link: Link) -> AuditEntry:
     if entry is None:
         raise Broken(f"The entry is missing: {link}.")
     try:
-        counted = hash_of(seal, entry)
+        counted = hash_of(Place(seal.sequence, seal.previous, seal.sealed_at), read_columns(entry))
     except UNREADABLE as error:
         raise Broken(f"A column cannot be read: {link}: {error}.") from None
     if seal.previous != report.head:

@@ -12,9 +12,10 @@ from chat.database import db
 from chat.models import Replica
 from monitoring import sealer
 from monitoring.audit import Deed, record
-from monitoring.chain import GENESIS, hash_of
+from monitoring.chain import ENTRY_COLUMNS, GENESIS, Place, hash_of
 from monitoring.models import AuditEntry, AuditPending, AuditSeal
 from monitoring.tests.audits import fill, verdict
+from monitoring.verify import read_columns
 from providers.tests.racing import in_processes, on_threads
 from sasha.testing import PATIENCE, running_site
 
@@ -27,7 +28,9 @@ def assert_chained(count):
     seals = links()
     assert [seal.sequence for seal in seals] == list(range(1, count + 1))
     assert [seal.previous for seal in seals] == [GENESIS, *(seal.hash for seal in seals)][:count]
-    assert [seal.hash for seal in seals] == [hash_of(seal, seal.entry) for seal in seals]
+    assert [seal.hash for seal in seals] == [
+        hash_of(Place(seal.sequence, seal.previous, seal.sealed_at), read_columns(seal.entry)) for seal in seals
+    ]
     assert not AuditPending.objects.exists()
 
 
@@ -36,6 +39,10 @@ def test_entries_are_chained_in_their_order():
     ids = fill()
     assert [seal.entry_id for seal in links()] == ids
     assert_chained(6)
+
+
+def test_every_column_of_an_entry_is_hashed():
+    assert set(ENTRY_COLUMNS) == {field.attname for field in AuditEntry._meta.concrete_fields}
 
 
 @pytest.mark.django_db
