@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
+
 SENTENCE = "The audit is append-only: no row is ever changed, and only prune_audit and erase_audit_texts delete any."
 ENTRY, TEXT, SEAL = "monitoring_auditentry", "monitoring_audittext", "monitoring_auditseal"
 PENDING, PERMIT = "monitoring_auditpending", "monitoring_auditpermit"
@@ -86,9 +88,11 @@ def install(connection: Any) -> None:
 def install_again(connection: Any) -> None:
     """Make them anew on SQLite: a migration that changes a table there makes another, and drops them with the old."""
     if connection.vendor == "sqlite" and PENDING in connection.introspection.table_names():
-        for name, body in SQLITE_TRIGGERS.items():
-            _execute(connection, [f"DROP TRIGGER IF EXISTS {name}", f"CREATE TRIGGER {name} {body}"])
-        _execute(connection, [FILL])
+        made = [f"CREATE TRIGGER {name} {body}" for name, body in SQLITE_TRIGGERS.items()]
+        # At once: no other process finds the tables without them.
+        with transaction.atomic(connection.alias):
+            remove(connection)
+            _execute(connection, [*made, FILL])
 
 
 def remove(connection: Any) -> None:

@@ -39,7 +39,7 @@ class Erasure:
         data: dict[str, Any] = entry.data
         try:
             before = data["before"] and datetime.fromisoformat(data["before"])
-            return cls(data["names"], data["user_id"], before, data["through"], data["texts"])
+            return cls(list(data["names"]), data["user_id"], before, int(data["through"]), int(data["texts"]))
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"entry {entry.pk} ({entry.action}) records no erasure") from None
 
