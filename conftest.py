@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db.backends.base.operations import BaseDatabaseOperations
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,10 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError("mark these async tests django_db(transaction=True):\n" + "\n".join(leaking))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _flush_the_audit() -> Iterator[None]:
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Let Django empty the tables between tests, the audit's too: here alone, and with its guards up again at once."""
-    from sasha.testing import without_guards  # needs Django to be set up
+    # These need Django, and that set up.
+    from django.db.backends.base.operations import BaseDatabaseOperations
+
+    from sasha.testing import without_guards
 
     flush = BaseDatabaseOperations.execute_sql_flush
 
