@@ -11,25 +11,20 @@ from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from monitoring.chain import write_json, write_moment
+from monitoring.chain import ENTRY_COLUMNS, write_json, write_moment
 from monitoring.models import AuditEntry, AuditText
 from providers.cells import Echo, guard
 from providers.spending import midnight
 
 # Rows that are held at a time; a text may have a megabyte.
 ROWS, ROWS_WITH_TEXTS = 1000, 20
+# All that a hash is made of, so that an export can be checked without the site.
 COLUMNS = {
     "sequence": "seal__sequence",
     "hash": "seal__hash",
-    "id": "id",
-    "at": "at",
-    "actor": "actor",
-    "actor_id": "actor_id",
-    "action": "action",
-    "target_kind": "target_kind",
-    "target_id": "target_id",
-    "data": "data",
-    "digest": "digest",
+    "previous": "seal__previous",
+    "sealed_at": "seal__sealed_at",
+    **{column: column for column in ENTRY_COLUMNS},
 }
 
 
@@ -86,4 +81,5 @@ def _read(asked: Asked) -> Iterator[dict[str, Any]]:
     for values in rows:
         row = dict(zip(names, values, strict=True))
         row["at"] = write_moment(row["at"])
+        row["sealed_at"] = row["sealed_at"] and write_moment(row["sealed_at"])
         yield row

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from datetime import timedelta
@@ -42,6 +43,19 @@ def test_json_lines_come_back_as_they_were(hostile):
     assert [row["data"]["owner"] for row in rows[:-1]] == list(HOSTILE)
     seals = dict(AuditSeal.objects.values_list("sequence", "hash"))
     assert [(row["sequence"], row["hash"]) for row in rows[:-1]] == list(seals.items())
+
+
+def test_an_export_can_be_checked_without_the_site(hostile):
+    """As docs/audit.md says it, in a program that knows nothing else."""
+    columns = "sequence previous sealed_at id at actor actor_id action target_kind target_id data digest keeps_text"
+    rows = [json.loads(line) for line in run("export_audit").splitlines()][:-1]
+    head = "0" * 64
+    for row in rows:
+        assert row["previous"] == head
+        link = ["sasha-audit-1", *(row[column] for column in columns.split())]
+        written = json.dumps(link, separators=(",", ":"), sort_keys=True)
+        head = hashlib.sha256(written.encode()).hexdigest()
+        assert row["hash"] == head
 
 
 def test_csv_comes_back_as_it_was_and_is_no_formula(hostile):
