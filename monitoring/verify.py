@@ -17,7 +17,7 @@ from monitoring.audit import digest_of
 from monitoring.chain import ENTRY_COLUMNS, GENESIS, Place, hash_of
 from monitoring.erasure import Erasure, find_erasures
 from monitoring.models import AuditEntry, AuditSeal, AuditText
-from monitoring.retention import Cut, find_cut
+from monitoring.cutting import Cut, find_cut
 
 BATCH = 500
 # Of texts, which are up to a megabyte each.

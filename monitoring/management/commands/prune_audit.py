@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from monitoring import retention
+from monitoring import cutting
 from monitoring.verify import Broken, walk
 from providers.arguments import day
 from providers.spending import midnight
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only say how many entries that are.")
 
     def handle(self, **options: Any) -> None:
-        cut = retention.plan(midnight(options["before"]), str(options["before"]))
+        cut = cutting.plan(midnight(options["before"]), str(options["before"]))
         if cut is None:
             self.stdout.write(f"Nothing is older than {options['before']}.")
             return
@@ -32,5 +32,5 @@ class Command(BaseCommand):
             walk(until=cut.through)
         except Broken as broken:
             raise CommandError(f"Nothing was deleted, since the audit is broken. {broken}") from None
-        deleted = sum(retention.prune(cut))
+        deleted = sum(cutting.prune(cut))
         self.stdout.write(f"Deleted {deleted} entries, up to number {cut.through}.")

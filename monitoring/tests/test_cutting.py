@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from monitoring import append_only, retention, sealer
+from monitoring import append_only, cutting, sealer
 from monitoring.audit import Deed, record
 from monitoring.models import AuditEntry, AuditSeal, AuditText
 from monitoring.tests.audits import ALICE, as_owner, run, verdict
@@ -54,9 +54,9 @@ def test_a_second_cut_takes_the_marker_of_the_first_one_too(old):
 
 
 def test_a_cut_that_was_broken_off_is_whole_and_goes_on_later(old, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
-    cut = retention.plan(timezone.now() - timedelta(days=1), "day")
-    next(steps := retention.prune(cut))
+    monkeypatch.setattr(cutting, "BATCH", 2)
+    cut = cutting.plan(timezone.now() - timedelta(days=1), "day")
+    next(steps := cutting.prune(cut))
     steps.close()
     assert "The audit is whole: numbers 3 to 7." in verdict()
     assert "Deleted 3 entries" in run("prune_audit", "--before", str(TODAY))
@@ -64,8 +64,8 @@ def test_a_cut_that_was_broken_off_is_whole_and_goes_on_later(old, monkeypatch):
 
 
 def test_what_is_left_of_a_broken_off_cut_must_lead_up_to_it(old, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
-    steps = retention.prune(retention.plan(timezone.now() - timedelta(days=1), "day"))
+    monkeypatch.setattr(cutting, "BATCH", 2)
+    steps = cutting.prune(cutting.plan(timezone.now() - timedelta(days=1), "day"))
     next(steps)
     with as_owner() as execute:
         execute(f"UPDATE {append_only.ENTRY} SET actor = 'bob' WHERE id = (SELECT min(id) FROM {append_only.ENTRY})")
