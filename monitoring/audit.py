@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -39,6 +40,9 @@ ACTIONS = {
     "account.signed_out": "Somebody signed out.",
     "account.signed_out_everywhere": "Somebody ended all of their sessions.",
     "money.exported": "An admin downloaded what was spent.",
+    "audit.exported": "Somebody took a copy of the audit.",
+    "audit.texts_erased": "A person's words were erased from the audit.",
+    "audit.pruned": "Old entries were cut off. With a signed marker of the cut.",
     "site.started": "A server started. With the settings that matter.",
     "site.stopped": "A server stopped by itself; one that was killed says nothing.",
 } | {
@@ -96,6 +100,7 @@ class Deed:
     target: Target = Target()
     data: dict[str, Any] = field(default_factory=dict)
     text: str | None = None
+    at: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -127,7 +132,7 @@ def _salted(words: str) -> AuditText:
 
 def _entry(deed: Deed, text: AuditText | None) -> AuditEntry:
     return AuditEntry(
-        at=timezone.now(),
+        at=deed.at or timezone.now(),
         actor=deed.actor.name,
         actor_id=deed.actor.user_id,
         action=deed.action,

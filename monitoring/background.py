@@ -11,7 +11,7 @@ from django.conf import settings
 
 from chat import runner
 from chat.database import db
-from monitoring import latency, sampler
+from monitoring import latency, sampler, sealer
 from monitoring.alerts.steps import evaluate_alerts, send_alerts
 from monitoring.receivers import site
 from monitoring.retention import prune_some
@@ -28,6 +28,7 @@ class Step(NamedTuple):
 
 # In the order of their subjects; each subject has its own module.
 STEPS: tuple[Step, ...] = (
+    Step(sealer.seal, sealer.SEAL_SECONDS),
     Step(sampler.sample, sampler.SAMPLE_SECONDS),
     Step(sampler.look_at_loop, latency.LOOK_SECONDS),
     Step(evaluate_alerts, 5),

@@ -40,21 +40,24 @@ class OfferFilter(SimpleListFilter):
 
 
 class DayFilter(OfferFilter):
-    """When an attempt began. Not Django's date hierarchy, which reads the whole table to list its years."""
+    """When it was. Not Django's date hierarchy, which reads the whole table to list its years."""
 
     title = "day"
     parameter_name = "day"
+    column = "started_at"
 
     def offer(self) -> Choices:
         today = timezone.localdate()
         yesterday = today - timedelta(days=1)
         return [(str(today), "today"), (str(yesterday), "yesterday"), ("7", "last 7 days"), ("30", "last 30 days")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if not self.value():
             return queryset
         span = find_span(self.value() or "")
-        return queryset.filter(started_at__gte=span.begins, started_at__lt=span.ends) if span else queryset.none()
+        if span is None:
+            return queryset.none()
+        return queryset.filter(**{f"{self.column}__gte": span.begins, f"{self.column}__lt": span.ends})
 
 
 class EndingFilter(SimpleListFilter):

@@ -116,6 +116,9 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Set SECRET_KEY or SECRET_KEY_FILE, or use scripts/run for a site on this machine only."
     )
 
+# Former secrets: what they have signed still counts, such as cookies and the audit's cuts.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+
 # Encrypt the provider keys that are typed into the admin. The first one writes, all of them read; without one nothing
 # can be stored.
 ENCRYPTION_KEYS = checked_encryption_keys(env_secret("ENCRYPTION_KEYS"))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from monitoring.admin import alerts, health
+from monitoring.admin import alerts, audit, health
 
-__all__ = ["alerts", "health"]
+__all__ = ["alerts", "audit", "health"]

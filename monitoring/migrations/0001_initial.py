@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+import monitoring.models.audit
 from django.db import migrations, models
 
 
@@ -44,13 +45,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AuditPending',
+            fields=[
+                ('entry_id', models.BigIntegerField(primary_key=True, serialize=False)),
+            ],
+            options={
+                'verbose_name': 'entry to be sealed',
+                'verbose_name_plural': 'entries to be sealed',
+            },
+        ),
+        migrations.CreateModel(
             name='AuditPermit',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('reason', models.CharField(max_length=48)),
+                ('never', models.ForeignKey(default=0, editable=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='monitoring.auditpermit')),
             ],
             options={
                 'verbose_name': 'audit permit',
+                'constraints': [models.CheckConstraint(condition=models.Q(('id__gt', 0), ('never', 0)), name='permit_never_committed')],
             },
         ),
         migrations.CreateModel(
@@ -85,6 +98,7 @@ class Migration(migrations.Migration):
                 ('target_id', models.CharField(blank=True, max_length=64)),
                 ('data', models.JSONField(blank=True, default=dict)),
                 ('digest', models.CharField(blank=True, help_text="SHA-256, in hex, of the text's salt and the text; empty: there is none.", max_length=64)),
+                ('keeps_text', models.BooleanField(default=monitoring.models.audit._texts_are_kept, help_text='Whether the words themselves are kept, where there are any.')),
             ],
             options={
                 'verbose_name': 'audit entry',

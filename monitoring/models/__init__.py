@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring.models.alerts import Alert, AlertMessage, AlertReceiver, AlertRule
-from monitoring.models.audit import AuditEntry, AuditPermit, AuditSeal, AuditText
+from monitoring.models.audit import AppendOnlyError, AuditEntry, AuditPending, AuditPermit, AuditSeal, AuditText
 from monitoring.models.samples import HealthCheck, ReplicaState, Sample
 
 __all__ = [
@@ -11,7 +11,9 @@ __all__ = [
     "AlertMessage",
     "AlertReceiver",
     "AlertRule",
+    "AppendOnlyError",
     "AuditEntry",
+    "AuditPending",
     "AuditPermit",
     "AuditSeal",
     "AuditText",

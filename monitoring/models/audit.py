@@ -2,11 +2,61 @@
 
 from __future__ import annotations
 
-from django.db import models
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
 from django.utils import timezone
 
+from monitoring.append_only import SENTENCE
 
-class AuditEntry(models.Model):
+M = TypeVar("M", bound=models.Model)
+
+
+class AppendOnlyError(IntegrityError):
+    """Somebody tried to change or delete a row of the audit. The triggers' own refusals are IntegrityError too."""
+
+    def __init__(self) -> None:
+        super().__init__(SENTENCE)
+
+
+class AppendOnlyQuerySet(models.QuerySet[M]):
+    """Rows that are never updated, and deleted under an AuditPermit alone."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        _need_permit()
+        return super().delete()
+
+
+class AppendOnly(models.Model):
+    """A row that is written once. What the ORM refuses here, triggers refuse everywhere: monitoring/append_only.py."""
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        _need_permit()
+        return super().delete(*args, **kwargs)
+
+
+def _texts_are_kept() -> bool:
+    return settings.AUDIT_TEXTS
+
+
+class AuditEntry(AppendOnly):
     """One thing that happened. Written by monitoring/audit.py alone; triggers refuse its update and its deletion."""
 
     at = models.DateTimeField(default=timezone.now, editable=False)
@@ -20,12 +70,16 @@ class AuditEntry(models.Model):
     digest = models.CharField(
         max_length=64, blank=True, help_text="SHA-256, in hex, of the text's salt and the text; empty: there is none."
     )
+    # In the entry, which is sealed: otherwise a text that somebody empties would look like one that was never kept.
+    keeps_text = models.BooleanField(
+        default=_texts_are_kept, help_text="Whether the words themselves are kept, where there are any."
+    )
 
     class Meta:
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         ordering = ["-id"]
-        # The admin's filters, and what the sealer looks through.
+        # The admin's filters.
         indexes = [
             models.Index(fields=["at"], name="audit_at"),
             models.Index(fields=["action", "-id"], name="audit_action"),
@@ -37,7 +91,7 @@ class AuditEntry(models.Model):
         return f"{self.action} by {self.actor or 'the site'}"
 
 
-class AuditText(models.Model):
+class AuditText(AppendOnly):
     """The words of an entry, apart from it: erased, they leave the chain whole and a digest that nobody can guess from.
 
     The salt goes with the text, since the digest of a short text alone would give it away.
@@ -55,7 +109,7 @@ class AuditText(models.Model):
         return self.digest
 
 
-class AuditSeal(models.Model):
+class AuditSeal(AppendOnly):
     """A link of the chain: an entry at its place, and the hash over it and the link before."""
 
     sequence = models.BigIntegerField(primary_key=True, help_text="From 1, without gaps.")
@@ -71,13 +125,44 @@ class AuditSeal(models.Model):
         return f"{self.sequence}: {self.hash[:12]}"
 
 
+class AuditPending(models.Model):
+    """An entry that waits for its seal. Put here by a trigger, taken away by monitoring/sealer.py."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        verbose_name = "entry to be sealed"
+        verbose_name_plural = "entries to be sealed"
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
 class AuditPermit(models.Model):
     """While there is a row here, the triggers let the audit's rows be deleted: inside one transaction, by a command."""
 
     reason = models.CharField(max_length=48)
+    # The foreign key is looked at when the transaction commits, and has nothing to point to: a permit that is still
+    # there makes the commit fail, so that no transaction ever sees another's.
+    never = models.ForeignKey("self", models.DO_NOTHING, default=0, editable=False, related_name="+")
 
     class Meta:
         verbose_name = "audit permit"
+        constraints = [models.CheckConstraint(condition=Q(id__gt=0, never=0), name="permit_never_committed")]
 
     def __str__(self) -> str:
         return self.reason
+
+    @classmethod
+    @contextmanager
+    def granted(cls, reason: str) -> Iterator[None]:
+        """Let rows of the audit be deleted in this block, which is one transaction."""
+        with transaction.atomic():
+            permit = cls.objects.create(reason=reason)
+            yield
+            permit.delete()
+
+
+def _need_permit() -> None:
+    if not AuditPermit.objects.exists():
+        raise AppendOnlyError

@@ -13,16 +13,19 @@ import signal
 from collections import Counter, defaultdict
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import cycle
 
 import pytest
 import pytest_asyncio
+from django.core.management import call_command
 from django.db import connection
 from websockets.exceptions import ConnectionClosed
 
 from chat.database import db
 from chat.models import Message
-from monitoring.models import AuditEntry, AuditText
+from monitoring import sealer
+from monitoring.models import AuditEntry, AuditSeal, AuditText
 from providers.models import Provider
 from providers.simulator import Simulator
 from sasha.testing import Connection, ServerProcess, make_provider, server_process, text_of
@@ -136,6 +139,7 @@ async def test_the_audit_holds_one_entry_for_each_thing_that_happened(simulator)
     check_stops(by_action["chat.reply.stop_requested"], sent)
     check_attempts(by_action["provider.attempt.ended"], sent, simulator)
     check_order(entries)
+    assert "is whole" in await db(check_chain, entries)
     assert len(by_action["site.started"]) == 2
     assert len(by_action["provider.added"]) == await Provider.objects.acount()
 
@@ -152,6 +156,14 @@ async def talk_to(servers: list[ServerProcess]) -> list[Sent]:
             await asyncio.sleep(0.05)
         await asyncio.to_thread(servers[1].stop, signal.SIGKILL)
     return [sent for client in clients for sent in client.done]
+
+
+def check_chain(entries: list[AuditEntry]) -> str:
+    """Everything is sealed, in the order of its commits; return what verify_audit says."""
+    sealer.seal_all()
+    assert AuditSeal.objects.count() == AuditEntry.objects.count() == len(entries)
+    call_command("verify_audit", stdout=(out := StringIO()))
+    return out.getvalue()
 
 
 def accepted(sent: list[Sent]) -> list[Sent]:

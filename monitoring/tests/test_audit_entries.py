@@ -4,9 +4,11 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
@@ -324,3 +326,9 @@ def test_a_failed_transaction_leaves_no_entry():
 
 def test_nobody_is_the_site():
     assert Actor.of(None) == Actor()
+
+
+def test_the_documentation_lists_what_is_recorded():
+    rows = [line.split("|")[1:3] for line in Path(settings.BASE_DIR, "docs/audit.md").read_text().splitlines()]
+    listed = {row[0].strip(" `"): row[1].strip() for row in rows if len(row) == 2 and row[0].strip().startswith("`")}
+    assert {action: listed.get(action) for action in ACTIONS} == ACTIONS

@@ -29,13 +29,13 @@ def on_threads(calls):
         return list(pool.map(one, calls))
 
 
-def in_processes(race, *arguments, processes=5, threads=10):
-    """Run `race` in several processes on this test's database; return how many won in each."""
+def in_processes(race, *arguments, processes=5, threads=10, module=__name__):
+    """Run `race`, which `module` knows, in several processes on this test's database; return how many won in each."""
     from django.conf import settings
 
     from sasha.testing import PATIENCE, server_environment
 
-    command = [sys.executable, "-m", "providers.tests.racing", race, str(threads), *map(str, arguments)]
+    command = [sys.executable, "-m", module, race, str(threads), *map(str, arguments)]
     environment = server_environment() | {"DJANGO_SETTINGS_MODULE": "sasha.settings"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, **pipes) for _ in range(processes)]

@@ -13,6 +13,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from chat.database import db
 from chat.tests.browser.conftest import ARGUMENTS
+from monitoring.audit import Actor, Deed, Target, record
 from providers.models import Attempt, Budget, Model, Price
 from providers.tests.test_admin import make_attempt
 from sasha.testing import free_port, make_provider, server_process
@@ -37,6 +38,9 @@ PAGES = [
     "/admin/money/",
     "/admin/money/?period=days",
     "/admin/explain/",
+    "/admin/monitoring/auditentry/",
+    "/admin/monitoring/auditentry/?day=30&target=conversation:c1",
+    "/admin/monitoring/auditentry/1/change/",
     "/admin/auth/user/",
     "/admin/auth/user/1/change/",
     "/admin/chat/sitesettings/",
@@ -60,6 +64,8 @@ def _collected_files():
 
 
 def fill_database():
+    data = {"provider": "a-provider", "chosen": ["a", "b"], "cost_usd": "0.000123"}
+    record(Deed("chat.reply.ended", Actor("alice", 1), Target("conversation", "c1"), data, "word" * 200))
     User.objects.create_superuser("ada", password=PASSWORD)
     provider = make_provider(f"http://127.0.0.1:{free_port()}/v1", "a-model-with-a-rather-long-name", name="Sim")
     model = Model.objects.get(provider=provider)

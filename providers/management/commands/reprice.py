@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -15,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from providers import budgets, costs
+from providers.arguments import day
 from providers.management.commands.explain_route import check_model
 from providers.models import Attempt, CountSource
 from providers.signals import attempts_repriced
@@ -50,8 +50,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--from", dest="first", type=_day, required=True, metavar="DATE", help="The first day, in the site's zone.")
-        add("--to", dest="last", type=_day, required=True, metavar="DATE", help="The last day.")
+        add("--from", dest="first", type=day, required=True, metavar="DATE", help="The first day, in the site's zone.")
+        add("--to", dest="last", type=day, required=True, metavar="DATE", help="The last day.")
         add("--model", default="", metavar="SLUG:NAME", help="Attempts of this model alone.")
         add("--apply", action="store_true", help="Write the new costs.")
 
@@ -127,10 +127,3 @@ def _write(changed: list[Attempt]) -> None:
     Attempt.objects.bulk_update(changed, ["cost_usd", "price"], batch_size=500)
     attempts_repriced.send(Attempt, reply_ids={attempt.reply_id for attempt in changed})
     budgets.refresh()
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no day such as 2026-11-23") from None
