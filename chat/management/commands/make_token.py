@@ -25,6 +25,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no active account {username!r}.")
         form = TokenForm({"name": name})
         if not form.is_valid():
-            raise CommandError(" ".join(form.errors["name"]))
+            raise CommandError(" ".join(map(str, form.errors["name"])))
         _token, text = tokens.make(user, form.cleaned_data["name"])
         self.stdout.write(text)
