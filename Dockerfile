@@ -57,7 +57,11 @@ RUN find . -type d -name tests -prune -exec rm -r {} + \
 FROM base AS development
 ARG PIP_INDEX_URL
 COPY --from=aichat --chown=root:root --chmod=0755 /aichat /usr/local/bin/aichat
-RUN chown 1001:1001 /app
+# What the local model's library wants.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && chown 1001:1001 /app
 USER 1001:1001
 COPY --chown=1001:1001 . .
 RUN PIP_NO_CACHE_DIR=1 scripts/install-packages requirements.txt requirements-dev.txt requirements-model.txt
