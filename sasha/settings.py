@@ -126,10 +126,12 @@ if not ENCRYPTION_KEYS and LOCAL_MODE:
     ENCRYPTION_KEYS = [kept_secret(DATA_DIR / "encryption_key", make_encryption_key)]
 
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-ALLOWED_HOSTS = LOOPBACK_HOSTS if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
+SITE_HOSTS = [] if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
+# A site without a name is for this machine alone, over plain HTTP.
+ALLOWED_HOSTS = SITE_HOSTS or LOOPBACK_HOSTS
 # Full origins (scheme, host, port): a WebSocket whose Origin is not among them gets HTTP 403.
 CSRF_TRUSTED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[])
-if LOCAL_MODE:
+if not SITE_HOSTS:
     # Browsers leave the usual port out. What is named on top is a proxy on this machine.
     CSRF_TRUSTED_ORIGINS += [f"http://{host}:{PORT}".removesuffix(":80") for host in LOOPBACK_HOSTS]
 
@@ -254,7 +256,7 @@ BEHIND_PROXY = not LOCAL_MODE and env.bool("BEHIND_PROXY", False)
 if not LOCAL_MODE:
     # Local mode is plain HTTP on loopback, where none of this can hold.
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", bool(SITE_HOSTS))
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True

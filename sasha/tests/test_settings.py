@@ -1,9 +1,14 @@
 """Keys, amounts and ages in the environment, and the secrets that local mode makes for itself."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from sasha.settings import checked_encryption_keys, env_days, env_usd, kept_secret, make_encryption_key
+from sasha.settings import BASE_DIR, checked_encryption_keys, env_days, env_usd, kept_secret, make_encryption_key
 
 NEW, OLD = make_encryption_key(), make_encryption_key()
 
@@ -57,3 +62,28 @@ def test_an_age_that_removes_too_much_stops_the_start_with_a_sentence(value, lea
     monkeypatch.setenv("SOME_DAYS", value)
     with pytest.raises(ImproperlyConfigured, match=f"it must be 0 for ever, or at least {max(least, 1)}"):
         env_days("SOME_DAYS", 400, least)
+
+
+def production(**environment):
+    """Return what the settings of a site in production say of its addresses."""
+    script = (
+        "import json; from sasha import settings as s; "
+        "print(json.dumps([s.ALLOWED_HOSTS, s.CSRF_TRUSTED_ORIGINS, s.SECURE_SSL_REDIRECT]))"
+    )
+    environment = {"PATH": os.environ["PATH"], "SECRET_KEY": "x" * 50} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_with_a_secret_alone_the_site_is_for_this_machine_only():
+    hosts, origins, redirects = production(PORT="8123")
+    assert hosts == ["127.0.0.1", "localhost", "[::1]"]
+    assert origins == ["http://127.0.0.1:8123", "http://localhost:8123", "http://[::1]:8123"]
+    assert redirects is False
+
+
+def test_a_site_with_a_name_has_no_other_and_insists_on_https():
+    named = {"ALLOWED_HOSTS": "chat.example.org", "ALLOWED_ORIGINS": "https://chat.example.org"}
+    assert production(**named) == [["chat.example.org"], ["https://chat.example.org"], True]
