@@ -166,6 +166,8 @@ class State(models.TextChoices):
     ENDED = "ended"
 
 
+# What somebody who runs the site wants to see: a reply that failed, or took more than one attempt.
+IN_TROUBLE = Q(ending__in=[ending.value for ending in Ending if ending.failed]) | Q(attempts__gt=1)
 # The `evidence` of an answer that came in a file.
 IMPORTED = "imported"
 
@@ -237,8 +239,11 @@ class Message(models.Model):
                 fields=["conversation"], condition=Q(state="running"), name="one_running_reply_per_conversation"
             ),
         ]
-        # Finds the replies of a vanished owner and the next in line.
-        indexes = [models.Index(fields=["state"], condition=~Q(state="ended"), name="message_unfinished")]
+        # The replies of a vanished owner and the next in line; and the last ones in trouble, however many went well.
+        indexes = [
+            models.Index(fields=["state"], condition=~Q(state="ended"), name="message_unfinished"),
+            models.Index(fields=["-ended_at"], condition=IN_TROUBLE, name="message_in_trouble"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role} {self.id}"

@@ -88,6 +88,10 @@ class Migration(migrations.Migration):
             model_name='message',
             index=models.Index(condition=models.Q(('state', 'ended'), _negated=True), fields=['state'], name='message_unfinished'),
         ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('ending__in', ['empty', 'cut', 'stalled', 'timed_out', 'rate_limited', 'rejected', 'misconfigured', 'unauthorised', 'provider_error', 'unreachable', 'crashed', 'interrupted', 'not_started']), ('attempts__gt', 1), _connector='OR'), fields=['-ended_at'], name='message_in_trouble'),
+        ),
         migrations.AddConstraint(
             model_name='message',
             constraint=models.UniqueConstraint(fields=('conversation', 'client_id'), name='message_stored_once'),
