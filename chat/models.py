@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
@@ -167,7 +169,8 @@ class State(models.TextChoices):
 
 
 # What somebody who runs the site wants to see: a reply that failed, or took more than one attempt.
-IN_TROUBLE = Q(ending__in=[ending.value for ending in Ending if ending.failed]) | Q(attempts__gt=1)
+# Not `ending__in`, whose values SQLite does not compare with those of its index.
+IN_TROUBLE = reduce(or_, (Q(ending=ending.value) for ending in Ending if ending.failed), Q(attempts__gt=1))
 # The `evidence` of an answer that came in a file.
 IMPORTED = "imported"
 

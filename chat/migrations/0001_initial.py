@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('ending__in', ['empty', 'cut', 'stalled', 'timed_out', 'rate_limited', 'rejected', 'misconfigured', 'unauthorised', 'provider_error', 'unreachable', 'crashed', 'interrupted', 'not_started']), ('attempts__gt', 1), _connector='OR'), fields=['-ended_at'], name='message_in_trouble'),
+            index=models.Index(condition=models.Q(('attempts__gt', 1), ('ending', 'empty'), ('ending', 'cut'), ('ending', 'stalled'), ('ending', 'timed_out'), ('ending', 'rate_limited'), ('ending', 'rejected'), ('ending', 'misconfigured'), ('ending', 'unauthorised'), ('ending', 'provider_error'), ('ending', 'unreachable'), ('ending', 'crashed'), ('ending', 'interrupted'), ('ending', 'not_started'), _connector='OR'), fields=['-ended_at'], name='message_in_trouble'),
         ),
         migrations.AddConstraint(
             model_name='message',
