@@ -227,7 +227,7 @@ def _not_asked(provider: Provider, facts: Facts) -> tuple[str, str, str]:
 def _server(server: Server, verdict: Verdict, now: datetime) -> ServerCard:
     level, words = _life(server, now)
     level = max(level, *(reason.level for reason in verdict.reasons if server.name in reason.key), Level.WELL)
-    return ServerCard(server.name, server_name(server.name), level.name.lower(), words, _machine(server))
+    return ServerCard(short(server.name, 120), server_name(server.name), level.name.lower(), words, _machine(server))
 
 
 def _life(server: Server, now: datetime) -> tuple[Level, str]:
