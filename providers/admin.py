@@ -507,10 +507,9 @@ class AttemptAdmin(NamedList):
 
     @admin.display(description="reply")
     def reply(self, attempt: Attempt) -> str:
-        query = urlencode({"q": str(attempt.reply_id)})
-        times = reverse("monitor-reply", args=[attempt.reply_id])
-        link = '<a href="?{}">{}…, {}</a> <a href="{}">time line</a>'
-        return format_html(link, query, str(attempt.reply_id)[:8], attempt.number, times)
+        # Its time line, which leads back to its other attempts.
+        address = reverse("monitor-reply", args=[attempt.reply_id])
+        return format_html('<a href="{}">{}…, {}</a>', address, str(attempt.reply_id)[:8], attempt.number)
 
     @admin.display(description="price applied")
     def price_applied(self, attempt: Attempt) -> str:
