@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 
 import pytest
@@ -15,25 +14,21 @@ from playwright.async_api import async_playwright, expect
 
 from chat.database import db
 from chat.models import Message
+from chat.tests.browser.admin import LISTEN, PASSWORD, TOO_WIDE, sign_in
 from chat.tests.browser.conftest import ARGUMENTS
-from monitoring.models import Sample
-from monitoring.tests.states import make_attempt, make_process, make_reply, store_server
+from chat.tests.browser.pages import BROWSER, CHROMIUM
+from monitoring.models import ReplicaState, Sample
+from monitoring.tests.states import make_attempt, make_data, make_process, make_reply, store_server
 from providers.models import Provider
 from providers.simulator import Simulator
 from sasha.testing import make_provider, server_process
-from sasha.tests.test_admin_browser import CHROMIUM, LISTEN, PASSWORD, TOO_WIDE, sign_in
 
 MODEL = "sim-n2000-gap20"
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 # A refresh every five seconds, and one for the machine.
 REFRESHED_MS = 12_000
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium"),
-]
+pytestmark = BROWSER
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,6 +137,18 @@ async def test_a_new_failure_appears_without_a_reload_and_nobody_loses_their_pla
     await expect(page.locator(".incidents")).to_contain_text("It was cut just now.", timeout=REFRESHED_MS)
     await expect(link).to_be_focused()
     assert await page.evaluate("[window.stayed, scrollY, getSelection().toString()]") == [True, 200, "Sim"]
+
+
+async def test_the_focus_stays_on_a_process_when_others_end(page):
+    ending, staying = make_process(user="early"), make_process(user="late")
+    await ReplicaState.objects.aupdate(data=make_data(processes=[ending, staying], processes_total=2))
+    await page.goto("/admin/monitor/processes/")
+    stop = page.get_by_role("link", name="Stop the answer for late")
+    await stop.focus()
+    await ReplicaState.objects.aupdate(data=make_data(processes=[staying], processes_total=1))
+    await expect(page.get_by_role("heading", name="1 process")).to_be_visible(timeout=REFRESHED_MS)
+    await expect(page.get_by_text("early")).to_have_count(0)
+    await expect(stop).to_be_focused()
 
 
 async def test_what_is_opened_stays_open(page):

@@ -18,6 +18,8 @@ function patchAttributes(shown, wanted) {
 }
 
 function patchChildren(shown, wanted) {
+  const wantedKeys = new Set([...wanted.children].map(keyOf));
+  for (const child of [...shown.children]) if (keyOf(child) && !wantedKeys.has(keyOf(child))) child.remove();
   const keyed = new Map([...shown.children].filter(keyOf).map((child) => [keyOf(child), child]));
   let place = shown.firstChild;
   for (const node of [...wanted.childNodes]) {
@@ -27,9 +29,8 @@ function patchChildren(shown, wanted) {
       shown.insertBefore(document.adoptNode(node), place);
       continue;
     }
-    // Moved only where it stands elsewhere: what is moved loses the focus.
-    if (found !== place) shown.insertBefore(found, place);
-    else place = place.nextSibling;
+    if (found !== place) bring(shown, place, found);
+    place = found.nextSibling;
     if (node.nodeType === Node.ELEMENT_NODE) patch(found, node);
     else if (found.data !== node.data) found.data = node.data;
   }
@@ -38,6 +39,14 @@ function patchChildren(shown, wanted) {
     place.remove();
     place = next;
   }
+}
+
+// Brings `found` to `place`. What is moved loses the focus: nodes without a key that stand between go instead.
+function bring(shown, place, found) {
+  const between = [];
+  for (let node = place; node && node !== found && !keyOf(node); node = node.nextSibling) between.push(node);
+  if ((between.at(-1) ?? place)?.nextSibling === found) for (const node of between) node.remove();
+  else shown.insertBefore(found, place);
 }
 
 function isAlike(one, other) {
