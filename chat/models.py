@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
@@ -166,6 +168,9 @@ class State(models.TextChoices):
     ENDED = "ended"
 
 
+# What somebody who runs the site wants to see: a reply that failed, or took more than one attempt.
+# Not `ending__in`, whose values SQLite does not compare with those of its index.
+IN_TROUBLE = reduce(or_, (Q(ending=ending.value) for ending in Ending if ending.failed), Q(attempts__gt=1))
 # The `evidence` of an answer that came in a file.
 IMPORTED = "imported"
 
@@ -237,8 +242,11 @@ class Message(models.Model):
                 fields=["conversation"], condition=Q(state="running"), name="one_running_reply_per_conversation"
             ),
         ]
-        # Finds the replies of a vanished owner and the next in line.
-        indexes = [models.Index(fields=["state"], condition=~Q(state="ended"), name="message_unfinished")]
+        # The replies of a vanished owner and the next in line; and the last ones in trouble, however many went well.
+        indexes = [
+            models.Index(fields=["state"], condition=~Q(state="ended"), name="message_unfinished"),
+            models.Index(fields=["-ended_at"], condition=IN_TROUBLE, name="message_in_trouble"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role} {self.id}"

@@ -507,8 +507,9 @@ class AttemptAdmin(NamedList):
 
     @admin.display(description="reply")
     def reply(self, attempt: Attempt) -> str:
-        query = urlencode({"q": str(attempt.reply_id)})
-        return format_html('<a href="?{}">{}…, {}</a>', query, str(attempt.reply_id)[:8], attempt.number)
+        # Its time line, which leads back to its other attempts.
+        address = reverse("monitor-reply", args=[attempt.reply_id])
+        return format_html('<a href="{}">{}…, {}</a>', address, str(attempt.reply_id)[:8], attempt.number)
 
     @admin.display(description="price applied")
     def price_applied(self, attempt: Attempt) -> str:

@@ -88,6 +88,10 @@ class Migration(migrations.Migration):
             model_name='message',
             index=models.Index(condition=models.Q(('state', 'ended'), _negated=True), fields=['state'], name='message_unfinished'),
         ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('attempts__gt', 1), ('ending', 'empty'), ('ending', 'cut'), ('ending', 'stalled'), ('ending', 'timed_out'), ('ending', 'rate_limited'), ('ending', 'rejected'), ('ending', 'misconfigured'), ('ending', 'unauthorised'), ('ending', 'provider_error'), ('ending', 'unreachable'), ('ending', 'crashed'), ('ending', 'interrupted'), ('ending', 'not_started'), _connector='OR'), fields=['-ended_at'], name='message_in_trouble'),
+        ),
         migrations.AddConstraint(
             model_name='message',
             constraint=models.UniqueConstraint(fields=('conversation', 'client_id'), name='message_stored_once'),

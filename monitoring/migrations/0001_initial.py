@@ -85,6 +85,11 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField()),
                 ('data', models.JSONField(default=dict, help_text='Its latest sample, its figures and its processes.')),
             ],
+            options={
+                'verbose_name': 'state of a server',
+                'verbose_name_plural': 'states of servers',
+                'permissions': [('stop_process', "Can stop somebody else's answer")],
+            },
         ),
         migrations.CreateModel(
             name='AuditEntry',

@@ -46,6 +46,11 @@ class ReplicaState(models.Model):
     at = models.DateTimeField()
     data = models.JSONField(default=dict, help_text="Its latest sample, its figures and its processes.")
 
+    class Meta:
+        verbose_name = "state of a server"
+        verbose_name_plural = "states of servers"
+        permissions = [("stop_process", "Can stop somebody else's answer")]
+
     def __str__(self) -> str:
         return self.replica
 

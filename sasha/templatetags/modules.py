@@ -20,7 +20,10 @@ register.simple_tag(words_address)
 # A script of its own, which is no module; the one that the page names; and those of other pages.
 NOT_PRELOADED = {"theme.js", "main.js", "shared.js", "conversations.js"}
 SCRIPTS = settings.BASE_DIR / "static" / "js"
-MODULES = sorted(path.relative_to(SCRIPTS).as_posix() for path in SCRIPTS.rglob("*.js"))
+# What staff's pages load stands in a folder of its own.
+MODULES = sorted(
+    path.relative_to(SCRIPTS).as_posix() for path in SCRIPTS.rglob("*.js") if path.parent != SCRIPTS / "monitor"
+)
 
 
 @register.simple_tag

@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import async_playwright, expect
 
 from chat.database import db
+from chat.tests.browser.admin import LISTEN, PASSWORD, TOO_WIDE, sign_in
 from chat.tests.browser.conftest import ARGUMENTS
 from monitoring.audit import Actor, Deed, Target, record
 from providers.models import Attempt, Budget, Model, Price
@@ -19,7 +20,6 @@ from providers.tests.test_admin import make_attempt
 from sasha.testing import free_port, make_provider, server_process
 
 CHROMIUM = shutil.which("chromium")
-PASSWORD = "a-long-word-for-ada"
 PAGES = [
     "/admin/",
     "/admin/password_change/",
@@ -45,10 +45,6 @@ PAGES = [
     "/admin/auth/user/1/change/",
     "/admin/chat/sitesettings/",
 ]
-# Whatever reaches past the page's edge without a box of its own to scroll in.
-TOO_WIDE = "document.documentElement.scrollWidth > innerWidth"
-# What the policy refuses says nothing on the console where only a style is lost.
-LISTEN = "addEventListener('securitypolicyviolation', e => console.error('refused: ' + e.violatedDirective))"
 
 pytestmark = [
     pytest.mark.browser,
@@ -92,15 +88,6 @@ async def page(transactional_db):
             yield page
             await browser.close()
     assert complaints == []
-
-
-async def sign_in(page: Page) -> None:
-    await page.goto("/admin/")
-    await page.get_by_label("Username").fill("ada")
-    await page.keyboard.press("Tab")
-    await page.keyboard.type(PASSWORD)
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Site administration")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
