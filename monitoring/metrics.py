@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from chat import runner
 from chat.models import Message
-from monitoring.models import AuditEntry, AuditSeal
+from monitoring.models import AuditPending
 from monitoring.readings import Reading
 from providers.endings import Ending
 from providers.ledger import TOKENS
@@ -162,9 +162,7 @@ class Site:
 def find_site() -> Site:
     """Return what the database says."""
     rows = Provider.objects.filter(enabled=True).values_list("slug", "forced", "breaker")
-    # By number: whatever is sealed comes before whatever is not, as good as always, and nothing is read twice.
-    sealed = AuditSeal.objects.order_by("-sequence").values_list("entry_id", flat=True).first() or 0
-    unsealed = AuditEntry.objects.filter(pk__gt=sealed).order_by()[:MOST_UNSEALED].count()
+    unsealed = AuditPending.objects.order_by()[:MOST_UNSEALED].count()
     return Site({slug: forced or breaker for slug, forced, breaker in rows}, unsealed)
 
 

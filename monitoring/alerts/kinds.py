@@ -27,7 +27,7 @@ from monitoring.alerts.measures import (
     measure_unknown_costs,
     measure_unsealed,
 )
-from monitoring.models import AlertRule, AuditEntry, AuditSeal, ReplicaState
+from monitoring.models import AlertRule, AuditEntry, AuditPending, ReplicaState
 from monitoring.models.alerts import RuleKind
 from providers.budgets import get_span
 from providers.models import Attempt, Budget, BudgetUse, Period, Provider, Scope
@@ -37,8 +37,6 @@ SILENT = timedelta(seconds=30)
 UNKNOWN_COST_WINDOW = timedelta(hours=1)
 # The most used ones of a site with very many users.
 MOST_BUDGETS = 100
-# Entries before the newest seal that a slow transaction may have left without one.
-LOOK_BACK = 1000
 
 
 class Facts:
@@ -86,9 +84,8 @@ class Facts:
 
     def oldest_unsealed_at(self) -> datetime | None:
         """Return the time of the oldest entry of the audit without a seal."""
-        newest = AuditSeal.objects.order_by("-sequence").values_list("entry_id", flat=True).first() or 0
-        unsealed = AuditEntry.objects.filter(pk__gt=newest - LOOK_BACK, seal=None)
-        return unsealed.order_by("pk").values_list("at", flat=True).first()
+        oldest = AuditPending.objects.order_by("pk").values("pk")[:1]
+        return AuditEntry.objects.filter(pk__in=oldest).values_list("at", flat=True).first()
 
 
 @dataclass(frozen=True)
