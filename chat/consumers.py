@@ -141,8 +141,8 @@ class ChatConsumer(AsyncConsumer):
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
-            input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
-            await self._error(refused.sentence, refused.code, client_id or refused.client_id)
+            input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text, rule=refused.rule)
+            await self._error(refused.sentence, refused.code, client_id or refused.client_id, rule=refused.rule)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
         except Draining:
@@ -184,7 +184,7 @@ class ChatConsumer(AsyncConsumer):
     async def on_post(self, frame: PostingFrame) -> None:
         assert self.visitor is not None
         if isinstance(frame, protocol.Start | protocol.Edit):
-            input_policy.check(frame.message, has_files=bool(frame.attachments))
+            frame = replace(frame, flags=input_policy.check(frame.message, has_files=bool(frame.attachments)))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
         self._know(posted.owner_id)
         for reply_id in posted.abandoned:
@@ -290,8 +290,8 @@ class ChatConsumer(AsyncConsumer):
         """Say that something else than a new message has changed the conversation."""
         await self._send(protocol.Changed(self.session, event["reason"]))
 
-    async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
-        await self._send(protocol.Error(sentence, code, self.session, client_id))
+    async def _error(self, sentence: str, code: str, client_id: str | None, *, rule: str | None = None) -> None:
+        await self._send(protocol.Error(sentence, code, self.session, client_id, rule=rule))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         if self.is_dismissed and not isinstance(frame, protocol.Closing):

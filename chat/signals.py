@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 # A message and its empty reply were stored: reply (Message), question (Message, None where an old one is asked again),
-# owner (User).
+# owner (User). `question.flags` names the rules of the input policy that flagged it.
 reply_started = Signal()
 # A reply ended: reply (Message).
 reply_ended = Signal()
 # Somebody asked for the end of an answer that was not at its end: reply_id, user (User).
 stop_requested = Signal()
-# A frame was refused: visitor (identity.Visitor), code, text (what was sent). On a database thread.
+# A frame was refused: visitor (identity.Visitor), code, text (what was sent), rule (of the input policy, None where it
+# was something else). On a database thread.
 input_rejected = Signal()
 # A person did something else than chat: action (dotted, in the past tense), user (User, or None for nobody known),
 # target_kind, target_id, data (plain JSON without secrets).
