@@ -52,13 +52,13 @@ class TryForm(forms.Form):
 
 @admin.register(PolicyRule)
 class PolicyRuleAdmin(admin.ModelAdmin):
-    list_display = ["name", "about", "mode", "refused", "flagged", "last_hit_at"]
+    list_display = ["name", "mode", "refused", "flagged", "last_hit_at", "about"]
     list_editable = ["mode"]
     readonly_fields = ["name", "about", "refused", "flagged", "last_hit_at"]
     fields = ["name", "about", "mode", "refused", "flagged", "last_hit_at"]
     show_facets = admin.ShowFacets.NEVER
 
-    @admin.display(description="refuses or flags")
+    @admin.display(description="what it is about")
     def about(self, rule: PolicyRule) -> str:
         return ABOUT.get(rule.name, "a rule of an earlier version")
 
@@ -99,7 +99,12 @@ def _verdict_on(text: str) -> dict[str, Any]:
     known = dict(PolicyRule.objects.values_list("name", "mode"))
     read = Reading.of(text)
     hits = [
-        {"rule": hit.rule, "mode": known.get(hit.rule, "refuse"), "parts": _split(read.text, hit.found), "found": hit.found}
+        {
+            "rule": hit.rule,
+            "mode": known.get(hit.rule, "refuse"),
+            "parts": _split(read.text, hit.found),
+            "found": hit.found,
+        }
         for hit in judge(text)
     ]
     return {"judged": True, "read": read, "hits": hits}

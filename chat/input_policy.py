@@ -1,4 +1,4 @@
-"""What may be sent. The second wall, not the first: whatever passes is only text, and no shell, path or query sees it."""
+"""What may be sent. The second wall, not the first: whatever passes is only text, which no shell or query sees."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def _refusal(hit: Hit, text: str) -> BadFrame:
         counts = {"count": format_count(len(text)), "most": format_count(settings.CHAT_MESSAGE_LENGTH)}
         return BadFrame("too_long", words % counts, rule=hit.rule)
     if hit.rule == "control_characters":
-        words = _("The message has a control character (%(character)s), which no text needs. Remove it and send it again.")
+        words = _(
+            "The message has a control character (%(character)s), which no text needs. Remove it and send it again."
+        )
         return BadFrame("refused", words % {"character": hit.found}, rule=hit.rule)
     how = _("To ask about it, put it in a code block: a line of three back-ticks (```) above it and one below.")
     return BadFrame("refused", f"{_(REASONS[hit.rule])} {how}", rule=hit.rule)

@@ -64,9 +64,9 @@ class SiteSettings(models.Model):
 class PolicyMode(models.TextChoices):
     """What becomes of a message that breaks a rule of the input policy."""
 
-    REFUSE = "refuse", "refuse it"
-    FLAG = "flag", "accept it, and flag it in the audit"
-    OFF = "off", "nothing"
+    REFUSE = "refuse", "refuse"
+    FLAG = "flag", "accept and flag"
+    OFF = "off", "off"
 
 
 class PolicyRule(models.Model):

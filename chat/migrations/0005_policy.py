@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name='PolicyRule',
             fields=[
                 ('name', models.CharField(editable=False, max_length=32, primary_key=True, serialize=False)),
-                ('mode', models.CharField(choices=[('refuse', 'refuse it'), ('flag', 'accept it, and flag it in the audit'), ('off', 'nothing')], default='refuse', max_length=8)),
+                ('mode', models.CharField(choices=[('refuse', 'refuse'), ('flag', 'accept and flag'), ('off', 'off')], default='refuse', max_length=8)),
                 ('refused', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('flagged', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('last_hit_at', models.DateTimeField(editable=False, null=True)),

@@ -8,35 +8,21 @@ from collections.abc import Iterator
 from chat.policy import prose
 from chat.policy.reading import Reading
 from chat.policy.shape import find_all, shape
+from chat.policy.vocabulary import ALONE, ATTACKING, COMMON, NAMES, USUAL
 
-# Commands that look round, fetch, call back or destroy, and are no words of a language. What developers chain all day
-# (git, make, npm, apt, docker, cd) is missing on purpose: `cd build && make` is not an attack.
-ATTACKING = """
-    rm rmdir del curl wget nc ncat netcat whoami ls uname ifconfig ipconfig nslookup bash sh zsh ksh csh tcsh dash powershell
-    pwsh cmd systeminfo tasklist taskkill netstat chmod chown useradd adduser passwd killall pkill reboot poweroff dd tac
-    xxd base64 crontab telnet scp tftp socat mkfifo mknod certutil bitsadmin wmic regsvr32 rundll32 mshta cscript wscript
-    busybox printenv lsof nmap mysqldump pwd hostname ps tree gawk strings uptime iptables vssadmin
-""".split()
-# Commands that are also words, or that honest lines are full of: they count only with what follows in an attack.
-COMMON = """
-    cat head tail more less nl sort type dir find grep egrep touch kill sleep ping ping6 dig host env set id w who
-    last date df mount history exec eval timeout nohup xargs tee cp mv ln file at start copy move format shutdown
-    halt ftp openssl sed cut od rev fold diff tar zip export init wall write test read groups finger man vi vim nano ed
-    ex split join paste uniq base32 hd awk ssh
-""".split()
-# Of them, what says enough without an argument, in front of another separator or the end.
-ALONE = "id w who env set date dir df last ver mount groups history halt shutdown export".split()
-# What a developer chains; in front of a separator it is the command that the next one follows.
-USUAL = "cd mkdir apt apt-get npm npx pip cargo go yarn brew dnf yum cmake make gcc git docker python java echo sudo command".split()
-
-ATTACK = "(?:" + "|".join(ATTACKING) + r"|mkfs[.\w]{0,6}|net (?:user|localgroup)|(?:sc|reg) query|openssl s_client"
+ATTACK = (
+    "(?:"
+    + "|".join(ATTACKING)
+    + r"|mkfs[.\w]{0,6}|net (?:user|localgroup|view|share|use|start)|(?:sc|reg) (?:query|add|delete)|openssl s_client"
+)
 ATTACK += r"|(?:python[\d.]{0,5}|perl|ruby|php\d?|node|lua|awk)(?= -\w| ['\"]))(?:\.exe)?"
 WORD = "(?:" + "|".join(COMMON) + r")(?:\.exe)?"
 ARGUMENT = r"(?:[-/~.$*'\"\\{<>@]|\d|[a-z]:\\|[\w-]{1,40}+[./:\\][\w./\\:-])"
 # `echo hi` says nothing by itself; behind a separator it asks whether it was run.
-SPEAKING = r"(?:echo|printf)(?: [^\s=;|&]|\$)"
+SPEAKING = r"(?:echo|printf)(?: [^\s=;|&(]|\$)"
 BEFORE = (
-    r"(?:(?:sudo|command|exec|nohup) |(?:/(?:usr/)?(?:local/)?)?s?bin/|[\w./]{1,20}/bin/|c:\\windows\\system32\\|\w{1,12}=\S{0,20} "
+    r"(?:(?:sudo|command|exec|nohup) |(?:/(?:usr/)?(?:local/)?)?s?bin/|[\w./]{1,20}/bin/|c:\\windows\\system32\\"
+    r"|\w{1,12}=\S{0,20} "
     r"|\(|\{ ?|! ?|@)?"
 )
 # No assignment, call or attribute: `; id = 5`, `&& ls.length`.
@@ -47,9 +33,14 @@ CHAINED = (
     shape(SEPARATOR + BEFORE + ATTACK + NO_CODE, ";", "&", "|"),
     shape(SEPARATOR + BEFORE + r"(?:" + WORD + r"(?:[ <>]{1,3}+" + ARGUMENT + r"|\$|/[a-z?]|<)|" + SPEAKING + r")"
           # Filters at the end of a pipe are how everybody reads a log.
-          r"(?<!\|grep -)(?<!\| grep -)(?<!\| head -)(?<!\| tail -)(?<!\| sort -)(?<!\| cut -)(?<!\| xargs -)(?<!\| sed ['\"-])"
-          r"(?<!\| awk ['\"-])(?<!\| grep ['\"/])(?<!\| uniq -)(?<!\| tee [a-z])(?<!\| less -)(?<!\| sed '')", ";", "&", "|"),
-    shape(SEPARATOR + BEFORE + r"(?:" + "|".join(ALONE) + r")(?:\.exe)? ?(?:$|[\n;|&#)`\"'}>]|%)", ";", "&", "|"),
+          r"(?<!\|grep -)(?<!\| grep -)(?<!\| head -)(?<!\| tail -)(?<!\| sort -)(?<!\| cut -)"
+          r"(?<!\| xargs -)(?<!\| sed ['\"-])"
+          r"(?<!\| awk ['\"-])(?<!\| grep ['\"/])(?<!\| uniq -)(?<!\| tee [a-z])(?<!\| less -)"
+          r"(?<!\| sed '')", ";", "&", "|"),
+    # `Design & History` is a title.
+    shape(r"(?:[;&|](?<! &)[ \n;&|]{0,3}+(?=[a-z/({!@])|& (?=(?:id|dir|env|ver"
+    r"|df)\b))" + BEFORE + r"(?:" + "|".join(ALONE)
+          + r")(?:\.exe)? ?(?:$|[\n;|&#)`\"'}>\\]|%)", ";", "&", "|"),
 )  # fmt: skip
 SHAPES = (
     *CHAINED,
@@ -64,19 +55,28 @@ SHAPES = (
     shape(r"/(?:usr/)?bin/[\w?*]{1,12} [-/]|/\?{2,3}/|\bc:\\windows\\system32\\cmd", "bin/", "/?", "cmd"),
     # A program by its path, maybe with letters left open.
     shape(SEPARATOR + r"/[\w?*]{1,12}/[\w?*/.-]{1,60}+(?:[ \n]|$)", ";/", "; /", "|/", "| /", "&/", "& /"),
+    # The same by way of PHP or of a server that expands its pages.
+    shape(r"(?:[;&|`]|<\?(?:php|=)?|\{?\$\{@?) {0,3}+(?:print\()?(?:phpinfo|system|passthru|shell_exec|popen"
+    r"|proc_open|pcntl_exec) ?\("
+          r"|\{\$\{\w{1,20}\(|;exec\(|<!-- ?#(?:exec|include|printenv)", "(", "<!"),
     # A line of its own, below one that is a value: `127.0.0.1`, then `cat /etc/passwd`.
-    shape(r"^[^\n]{0,60}\n" + BEFORE + r"(?:(?:cat|head|tail|more|less|type|tac|nl) [/.~c$]|rm -|(?:wget|curl|nc|ncat) \S|ping -"
-          r"|sleep \d|(?:id|whoami|ls|pwd|uname|ifconfig|ipconfig|dir|env|ps|netstat)(?: -\w{1,6}| /\w*)?(?:$|\n)|(?:ba|z|k)?sh -"
-          r"|python\d? -c|perl -e|nslookup |powershell)", "\n"),
+    shape(r"^[^\n]{0,60}?(?:\n|\\[nr])" + BEFORE + r"(?:(?:cat|head|tail|more|less|type|tac|nl) [/.~c$]|rm -|(?:wget"
+    r"|curl|nc|ncat) \S|ping -"
+          r"|sleep \d|(?:id|whoami|ls|pwd|uname|ifconfig|ipconfig|dir|env|ps|netstat)(?: -\w{1,6}| /\w*)?(?:$|\n)"
+          r"|(?:ba|z|k)?sh -"
+          r"|python\d? -c|perl -e|nslookup |powershell)", "\n", "\\n", "\\r"),
 )  # fmt: skip
 
 # A single command between back-ticks with hardly a word beside it: `test `whoami``.
-SUBSTITUTED = re.compile(BEFORE + r"(?:" + ATTACK + r"(?:$| \S|\$)|" + WORD + r"(?:$|\$| " + ARGUMENT + r")|" + SPEAKING + ")")
+SUBSTITUTED = re.compile(
+    BEFORE + r"(?:" + ATTACK + r"(?:$| \S|\$)|" + WORD + r"(?:$|\$| " + ARGUMENT + r")|" + SPEAKING + ")"
+)
 # Spans around which so many words stand are named in a sentence.
 SPAN_WORDS = 3
 # Quotes, backslashes and variables that are empty: what a shell takes out of a word.
 SPLITTING = re.compile(
-    r"(?<=[a-z/])(?:''|\"\"|\\(?=[a-z/])|\$@|\$\*|\$\{\w\}|\$\d|(['\"])(?=[a-z]{1,4}\1[a-z])|(?<=['\"][a-z])['\"](?=[a-z]))"
+    r"(?<=[a-z/])(?:''|\"\"|\\(?=[a-z/])|\$@|\$\*|\$\{\w\}|\$\d|(['\"])(?=[a-z]{1,4}\1[a-z])"
+    r"|(?<=['\"][a-z])['\"](?=[a-z]))"
 )
 QUOTED_PART = re.compile(r"(?<=[a-z])(['\"])([a-z]{1,6})\1(?=[a-z])|(?<=[ ;|&/])(['\"])([a-z]{2,12})\3(?=[ ;|&/]|$)")
 
@@ -85,11 +85,7 @@ WORDS_BEFORE = 3
 COMMAND_WORD = re.compile("|".join([*ATTACKING, *COMMON, *USUAL, "line", "shell", "commands"]))
 SENTENCE_END = re.compile(r"[.?!:,\n\"()]")
 LONGEST_APPENDED = 2000
-VOCABULARY = frozenset(
-    [*ATTACKING, *COMMON, *USUAL, *"hello foo bar root user password localhost evil attacker exe txt etc import exit if".split()]
-)
-
-
+VOCABULARY = frozenset([*ATTACKING, *COMMON, *USUAL, *NAMES])
 # `cd src && ls`: behind what a developer begins with, whatever only looks is no attack.
 DEVELOPING = re.compile("(?:" + "|".join(USUAL) + r") [^;|]{1,200}+$")
 LOOKING = re.compile(r"&& ?(?:ls|pwd|tree|dir|cat|date|ps|ls -\w{1,4})\b")
@@ -116,7 +112,11 @@ def is_appended(match: re.Match[str]) -> bool:
     if match.re not in APPENDING or len(text) > LONGEST_APPENDED or "\n" in text[match.start() :]:
         return False
     before = SENTENCE_END.split(text[: match.start()])[-1].split()
-    if not before or not before[-1].isalpha() or any(COMMAND_WORD.fullmatch(word.strip("'\"`")) for word in before[-WORDS_BEFORE:]):
+    if (
+        not before
+        or not before[-1].isalpha()
+        or any(COMMAND_WORD.fullmatch(word.strip("'\"`")) for word in before[-WORDS_BEFORE:])
+    ):
         return False
     # What follows is one command line, to the end.
     after = text[match.end() :]
@@ -134,9 +134,10 @@ def _is_condition(match: re.Match[str]) -> bool:
 
 def _find_substituted(reading: Reading) -> Iterator[re.Match[str]]:
     """Yield the code span that is the substitution of a command, not code that a sentence shows."""
-    if len(reading.spans) == 1 and (match := SUBSTITUTED.match(reading.spans[0])):
-        if not prose.is_about_it(reading.text, least=SPAN_WORDS):
-            yield match
+    if len(reading.spans) != 1 or prose.is_about_it(reading.text, least=SPAN_WORDS):
+        return
+    if match := SUBSTITUTED.match(reading.spans[0]):
+        yield match
 
 
 def join_words(text: str) -> str:

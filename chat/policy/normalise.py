@@ -19,7 +19,9 @@ ESCAPE = re.compile(
     r"|&#([0-9]{1,12});?"
 )
 # UTF-8 that is longer than it must be, which careless decoders take: the bytes of one ASCII character in two or three.
-OVERLONG = re.compile(rb"\xc0[\x80-\xbf]|\xc1[\x80-\xbf]|\xe0\x80[\x80-\xbf]|\xe0\x81[\x80-\xbf]|\xf0\x80\x80[\x80-\xbf]")
+OVERLONG = re.compile(
+    rb"\xc0[\x80-\xbf]|\xc1[\x80-\xbf]|\xe0\x80[\x80-\xbf]|\xe0\x81[\x80-\xbf]|\xf0\x80\x80[\x80-\xbf]"
+)
 # Written between shown letters by whoever hides a word: zero width, bidi, soft hyphens, variation selectors, tags.
 INVISIBLE = [
     0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x3164, 0xFEFF, 0xFFA0,
@@ -60,13 +62,15 @@ def reveal(text: str) -> str:
     return text if text.isascii() else UNSEEN.sub("", text)
 
 
-def normalise(text: str) -> str:
-    """Return `text` decoded, folded to ASCII where that is meant, in small letters, with single spaces and lines."""
-    text = decode(text)
+def normalise(raw: str) -> str:
+    """Return `raw` decoded, folded to ASCII where that is meant, in small letters, with single spaces and lines."""
+    text = decode(raw)
     text = SPACES.sub(" ", text)
     if "\n" in text:
         text = BLANK_LINES.sub("\n", text)
-    return text.strip().lower()
+    # A line break that somebody encoded to begin with is there for a shell.
+    lead = "\n" if text[:1] == "\n" and not raw[:1].isspace() else ""
+    return lead + text.strip().lower()
 
 
 def decode(text: str) -> str:

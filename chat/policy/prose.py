@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from chat.policy import vocabulary as words_of
+
 # So many words beside the attack make a sentence about it.
 SENTENCE = 5
 # Of those words, each one in a language that is written without spaces stands for so many characters.
@@ -13,10 +15,12 @@ CHARACTERS_PER_WORD = 2
 MOST_TOKENS = 2000
 # Lines from which on a text is a document that was pasted, not a value with an attack in it.
 DOCUMENT_LINES = 4
+LETTERS = 2
 
 # Lines of logs begin with a time, or with an address and a time.
 LOG_LINE = re.compile(
-    r"\[?\d{4}-\d\d-\d\d[ t]\d\d:\d\d|[a-z]{3} {1,2}\d{1,2} \d\d:\d\d:\d\d|[\w.:]{3,45} \S{1,40} \S{1,40} \[\d\d?/[a-z]{3}/\d{4}"
+    r"\[?\d{4}-\d\d-\d\d[ t]\d\d:\d\d|[a-z]{3} {1,2}\d{1,2} \d\d:\d\d:\d\d"
+    r"|[\w.:]{3,45} \S{1,40} \S{1,40} \[\d\d?/[a-z]{3}/\d{4}"
 )
 
 MARKS = ".,:;!?…()\"'*_-–—«»„“”‚‘’¿¡。，、：；！？؟،؛।·"
@@ -25,51 +29,11 @@ TECHNICAL = re.compile(r"[/\\<>=|&;$`{}@#%*+^~\d]")
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 QUESTION = re.compile(r"\?(?=\s|$|[\"')\]。])|؟")
 
-# Words of whoever asks, explains, complains or wants help, in the languages that people write here.
-ASKING = frozenset(
-    """
-    what what's whats why how how's when where which whose whether explain explains explained explaining describe meaning
-    means mean difference differences between does doesn't doesnt did didn't isn't aren't can't cannot could should would
-    understand prevent prevents preventing protect avoid detect mitigate sanitize sanitise considered called supposed equivalent instead
-    summarize summarise rewrite refactor translate tried trying wondering trick tricks works
-
-    wie warum wieso weshalb wozu welche welcher welches erkläre erklär erklären bedeutet heißt unterschied verstehe
-    funktioniert verhindern bitte
-
-    quoi pourquoi comment quel quelle quels quelles expliquer explique expliquez signifie différence empêcher éviter
-
-    qué por cómo cuál cuáles explica explicar explícame significa diferencia evitar prevenir funciona
-    perché cosa spiega spiegami spiegare significa differenza evitare
-    porquê explique significa diferença evitar
-    wat waarom hoe welke uitleggen betekent verschil
-    varför hur förklara betyder skillnad hvad hvorfor hvordan forklar forskel hva mitä miksi miten selitä tarkoittaa
-    dlaczego jak wyjaśnij znaczy oznacza różnica działa proč vysvětli znamená rozdíl
-    miért hogyan magyarázd jelent különbség explică înseamnă diferența neden nasıl açıkla fark
-    mengapa bagaimana jelaskan artinya perbedaan tại sao giải thích nghĩa
-
-    что почему как зачем какой какая какие объясни объясните значит означает разница делает работает защититься
-    що чому як поясни означає різниця какво защо обясни τι γιατί πώς εξήγησε σημαίνει διαφορά
-
-    מה למה מדוע איך כיצד הסבר תסביר הסברי משמעות הבדל עושה עובד
-    ما ماذا لماذا كيف اشرح شرح معنى يعني الفرق هل چرا چیست چگونه توضیح یعنی کیا کیوں کیسے
-    क्या क्यों कैसे समझाओ समझाइए मतलब अंतर কি কী কেন কিভাবে ব্যাখ্যা என்ன ஏன் எப்படி விளக்கு
-    """.split()
-)
-# What such talk is about. One of these beside an attack is a label, not yet a sentence.
-TOPICS = frozenset(
-    """
-    vulnerable vulnerability vulnerabilities dangerous harmful safe unsafe secure insecure attack attacks attacker
-    attackers injection exploit payload payloads xss sqli csrf owasp firewall sanitizer escaping example question
-    error errors warning wrong broken problem issue bug debug fix help review snippet tutorial lesson
-    fehler beispiel gefährlich sicher angriff hilfe erreur exemple dangereux attaque aide ejemplo peligroso ataque ayuda
-    errore esempio pericoloso attacco aiuto erro exemplo perigoso ajuda fout voorbeeld aanval fel exempel farligt
-    błąd przykład atak chyba příklad útok hiba példa eroare exemplu hata örnek kesalahan contoh
-    ошибка помощь пример опасно атака помилка приклад грешка λάθος שגיאה עזרה דוגמה מסוכן התקפה
-    خطأ مساعدة مثال خطير هجوم خطا गलती त्रुटि उदाहरण
-    """.split()
-)
+ASKING = frozenset(words_of.ASKING)
+TOPICS = frozenset(words_of.TOPICS)
+# As many words does one of the topics count.
 TOPIC_WORDS = 3
-# The same where no space ends a word.
+# What asks where no space ends a word.
 ASKING_UNSPACED = re.compile(
     "什么|什麼|怎么|怎麼|怎样|如何|为什么|為什麼|为何|解释|解釋|说明|區別|区别|意思|含义|吗|嗎|错误|錯誤|攻击|攻擊|注入|防止|示例|帮|請|请"
     "|何|なぜ|どう|とは|説明|意味|違い|方法|エラー|攻撃|危険|教えて|ください|ですか|ますか"
@@ -118,7 +82,8 @@ def is_document(text: str, hits: Iterable[int]) -> bool:
     """Whether `text` is from a log, or has many lines, of which those at the offsets `hits` are fewer than half."""
     if LOG_LINE.match(text):
         return True
-    lines = text.count("\n") + 1
+    # Letters on lines of their own are a word that was pulled apart.
+    lines = sum(len(line) > LETTERS for line in text.split("\n"))
     if lines < DOCUMENT_LINES:
         return False
     last, hit_lines = -1, 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from chat.policy.reading import Reading
 from chat.policy.shape import find_all, shape
+from chat.policy.vocabulary import SCRIPT
 
 EVENT = (
     r"(?:abort|activate|after\w{1,20}|anim\w{1,20}|auxclick|before\w{1,20}|begin|blur|bounce|canplay\w{0,8}|change"
@@ -45,28 +46,23 @@ SCHEME = shape(
     ":",
 )
 DATA_ADDRESS = shape(
-    r"data: ?text/html|data: ?[,;]?[\w+=./-]{0,60}+[;,](?:[^ ]{0,60}?<|[^ ]{0,60}?script|base64,p[ghdn][a-z0-9])", "data:"
+    r"data: ?text/html|data: ?[,;]?[\w+=./-]{0,60}+[;,](?:[^ ]{0,60}?<|[^ ]{0,60}?script|base64,p[ghdn][a-z0-9])",
+    "data:",
 )
 # A string of a script that was broken out of.
 STRING_BREAK = shape(
     r"[\"'`][ )\]};,\n*/+-]{0,12}+(?:[\w.]{1,20}+[=+-] ?)?(?:window|self|top|this|parent|frames|globalthis)?"
-    r"[.\[\"'(]{0,3}+(?:alert|confirm|prompt|eval|settimeout|setinterval|import|fetch|document\.\w{1,16})[\"'\])]{0,3}+ ?[(`=]",
+    r"[.\[\"'(]{0,3}+(?:alert|confirm|prompt|eval|settimeout|setinterval|import|fetch"
+    r"|document\.\w{1,16})[\"'\])]{0,3}+ ?[(`=]",
     "alert", "confirm", "prompt", "eval", "settimeout", "setinterval", "import", "fetch", "document.",
 )  # fmt: skip
-DECLARATION = shape(r"<!entity|<!doctype[^<>]{0,80}\[|<\?xml-stylesheet|<!\[cdata\[[^\]]{0,80}<", "<!", "<?")
-
-SHAPES = (ACTIVE_TAG, LOADING_TAG, HANDLER_IN_TAG, HANDLER, SCHEME, DATA_ADDRESS, STRING_BREAK, DECLARATION)
+SHAPES = (ACTIVE_TAG, LOADING_TAG, HANDLER_IN_TAG, HANDLER, SCHEME, DATA_ADDRESS, STRING_BREAK)
 
 # What belongs to the attack and is no prose: tags, what a script has between its own, addresses.
 SCRIPT_BODY = re.compile(r"< ?(?:script|style|svg|xss)[^<>]{0,400}>[^<]{0,4000}")
 MARKUP = re.compile(r"<[^<>]{0,2000}>|</?[a-z!?][^<>]{0,2000}")
 ADDRESS = re.compile(r"(?:java|vb|live)script ?:\S{0,2000}|data:\S{0,2000}")
-VOCABULARY = frozenset(
-    "script javascript alert prompt confirm document cookie location href src onerror onload svg img body iframe eval "
-    "export async await import from default class extends render props key value type query fragment html "
-    "keyframes background url style "
-    "window function var let const return true false null new this hello world xss click me clickme test".split()
-)
+VOCABULARY = frozenset(SCRIPT)
 
 
 def find(reading: Reading) -> Iterator[re.Match[str]]:

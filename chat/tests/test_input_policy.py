@@ -117,7 +117,6 @@ async def test_a_rule_does_what_the_admin_chose_and_counts():
     assert not modes._hits
 
 
-
 ADMIN = "/admin/chat/policyrule/"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring.security.disguises import OF_CLASS
+from monitoring.security.disguises import OF_CLASS, Disguise
 
 TEXTS = Path(__file__).parent / "corpora"
 # Another one makes other halves, where the rules were changed for a text that had not been looked at.
-SALT = "5"
+SALT = "7"
+# Texts of one class from which on not each is sent in every disguise: that would be tens of thousands.
+MANY = 1000
 TUNING, HELD_OUT = "tuning", "held_out"
 # Characters that the founding plan wants refused; NUL is already refused by the protocol, as `bad_text`.
 CONTROLS = [*range(0x01, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0x85), *range(0x86, 0xA0)]
@@ -37,12 +39,12 @@ class Sample:
 
 
 def hostile(longest: int) -> Iterator[Sample]:
-    """Yield everything that must be refused, as it is and in disguise. `longest`: characters that a message may have."""
+    """Yield everything that must be refused, as it is and in disguise. A message may have `longest` characters."""
     for kind, disguises in OF_CLASS.items():
         bases = read("hostile", kind)
         yield from (Sample(base, kind, base) for base in bases)
-        for disguise in disguises:
-            for base in bases:
+        for at, base in enumerate(bases):
+            for disguise in _some(disguises, at, len(bases)):
                 if (text := disguise(base)) != base:
                     yield Sample(text, kind, base, disguise.__name__)
     yield from _control_characters()
@@ -70,6 +72,13 @@ def read(folder: str, kind: str) -> list[str]:
     """Return the texts of one collection."""
     texts: list[str] = json.loads((TEXTS / folder / f"{kind}.json").read_text())
     return texts
+
+
+def _some(disguises: Sequence[Disguise], at: int, count: int) -> Iterable[Disguise]:
+    """Return all disguises; of a class that has very many texts, two for each, in turn."""
+    if count <= MANY:
+        return disguises
+    return (disguises[at % len(disguises)], disguises[(at + 1) % len(disguises)])
 
 
 def _control_characters() -> Iterator[Sample]:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
+Disguise = Callable[[str], str]
+
 ZERO_WIDTH = "\u200b"
 
 
@@ -110,7 +112,7 @@ def _marks(text: str, spell: Callable[[str], str]) -> str:
 
 
 COMMON = (percent, percent_twice, percent_all, unicode_escapes, hexadecimal_escapes, full_width, zero_width)
-OF_CLASS: dict[str, tuple[Callable[[str], str], ...]] = {
+OF_CLASS: dict[str, tuple[Disguise, ...]] = {
     "command_injection": (*COMMON, wide_spaces, internal_field_separator),
     "script_injection": (*COMMON, entities, decimal_entities, hexadecimal_entities, mixed_case),
     "path_traversal": (*COMMON, decimal_entities, mixed_case, overlong, other_slashes, doubled_steps),

@@ -40,6 +40,9 @@ PAGES = [
     "/admin/auth/user/",
     "/admin/auth/user/1/change/",
     "/admin/chat/sitesettings/",
+    "/admin/chat/policyrule/",
+    "/admin/chat/policyrule/too_long/change/",
+    "/admin/chat/policyrule/try/",
 ]
 # Whatever reaches past the page's edge without a box of its own to scroll in.
 TOO_WIDE = "document.documentElement.scrollWidth > innerWidth"
