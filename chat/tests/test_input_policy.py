@@ -117,6 +117,33 @@ async def test_a_rule_does_what_the_admin_chose_and_counts():
     assert not modes._hits
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("text", [text for text in PLAN if len(text) < 1000])
+async def test_the_first_frame_for_an_attack_is_an_error_and_nothing_is_stored_or_started(site, text):
+    async with Socket("s") as socket:
+        await socket.send(message=text, clientId="c1")
+        error = await socket.receive()
+        assert (error["type"], error["code"], error["rule"]) == ("error", "refused", PLAN[text])
+        assert error["clientId"] == "c1"
+        assert not await Message.objects.aexists()
+        assert not LIVE
+        assert text_of(await socket.say(f"What does {text.strip(chr(7))} do?", model="sim:sim-n5"))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_flag_goes_along_with_what_is_stored(site):
+    await PolicyRule.objects.acreate(name="sql_injection", mode=PolicyMode.FLAG)
+    await modes.keep_up()
+    frame = Start("1 OR 1=1", flags=input_policy.check("1 OR 1=1"))
+    stored = []
+    heard = reply_started.connect(lambda reply, **_: stored.append(reply.parent), weak=False, dispatch_uid="flags")
+    try:
+        await db(posting.post, Visitor("u1", None), "s", frame, "replica")
+    finally:
+        reply_started.disconnect(dispatch_uid="flags")
+    assert heard is None
+
+
 ADMIN = "/admin/chat/policyrule/"
 
 
