@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from chat import identity
 from chat.identity import GUEST_PREFIX, LOCAL_USER, SESSION_EPOCH, epoch_of
 from chat.models import Account, ApiToken, Attachment, Conversation, SiteSettings
+from chat.signals import tell
 from chat.sockets import open_sockets
 from providers.models import Attempt
 from providers.spending import CHECK_USER
@@ -132,6 +133,7 @@ def end_other_sessions(request: HttpRequest, user: User) -> None:
     """Sign out everywhere but here."""
     Account.objects.get_or_create(user=user)
     Account.objects.filter(user=user).update(session_epoch=F("session_epoch") + 1)
+    tell("account.signed_out_everywhere", user, "user", user.pk)
     request.session.cycle_key()
     request.session[SESSION_EPOCH] = Account.objects.get(user=user).session_epoch
 

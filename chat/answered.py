@@ -78,6 +78,9 @@ def make_story(reply: Message) -> Story:
 def _explain_nobody(reply: Message) -> str:
     if reply.evidence == IMPORTED:
         return _("This answer was imported. How it was made is not known here.")
+    if reply.attempts:
+        # The ledger is not kept for ever.
+        return _("This answer is old. How it was made is no longer kept.")
     nobody = _("Nobody was asked.")
     return f"{nobody} {reply.error or Ending(reply.ending).sentence}" if reply.ending else nobody
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chat.models import Conversation, Message, Role, State
+from chat.signals import tell
 
 # Messages that a page shows at first, and as many more with each step towards the beginning.
 WINDOW = 60
@@ -175,6 +176,7 @@ def delete(conversation_id: UUID, message_id: UUID) -> None:
     conversation = _lock(conversation_id)
     tree = tree_of(conversation_id)
     gone = [_get(tree, message_id), *tree.below(message_id)]
+    tell("chat.message.deleted", conversation.owner, "message", message_id, messages=len(gone))
     _set_leaf(conversation_id, tree.leaf_after_removal(message_id, conversation.current_leaf_id))
     _remove([node.id for node in gone])
 

@@ -15,6 +15,7 @@ from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -27,7 +28,7 @@ from chat.models import Conversation, Message, Role, State
 from chat.posting import PostingFrame, find_conversation
 from chat.protocol import BadFrame, CloseCode
 from chat.runner import Draining
-from chat.signals import input_rejected
+from chat.signals import input_rejected, stop_requested, tell
 from chat.sockets import open_sockets
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class ChatConsumer(AsyncConsumer):
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
-            input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text, rule=refused.rule)
+            await db(_tell_rejected, self.visitor, refused, text or "")
             await self._error(refused.sentence, refused.code, client_id or refused.client_id, rule=refused.rule)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
@@ -311,10 +312,18 @@ def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
     return own
 
 
+def _tell_rejected(visitor: Visitor, refused: BadFrame, text: str) -> None:
+    input_rejected.send(ChatConsumer, visitor=visitor, code=refused.code, text=text, rule=refused.rule)
+
+
+@transaction.atomic
 def _request_stop(user: User | None, reply_id: UUID) -> None:
-    _get_own(user, reply_id).exclude(state=State.ENDED).update(stop_requested=True)
+    running = _get_own(user, reply_id).exclude(state=State.ENDED)
+    if running.filter(stop_requested=False).update(stop_requested=True):
+        stop_requested.send(ChatConsumer, reply_id=reply_id, user=user)
 
 
+@transaction.atomic
 def _cancel(user: User | None, session: str, reply_id: UUID) -> None:
     here = _get_own(user, reply_id).filter(conversation__name=session).values_list("conversation_id", flat=True)
     try:
@@ -323,6 +332,7 @@ def _cancel(user: User | None, session: str, reply_id: UUID) -> None:
         raise BadFrame("not_found", _("There is no such answer.")) from None
     if not cancelled:
         raise BadFrame("not_waiting", _("This answer no longer waits for its turn. Stop it instead."))
+    tell("chat.message.cancelled", user, "reply", reply_id)
 
 
 def _find_for_hello(

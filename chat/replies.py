@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import UUIDField
 from django.utils import timezone
 
 from chat.attachments import load_images
@@ -30,6 +31,7 @@ from providers import aichat, ledger
 from providers.addresses import BadAddress, check_resolved, needs_lookup
 from providers.endings import Ending, Evidence, Verdict, decide
 from providers.output import Reasoning, Text
+from providers.prepared import Given, Prepared, build
 from providers.routing import TAKES_NO_IMAGES, Candidate
 
 P = ParamSpec("P")
@@ -89,6 +91,7 @@ class Reply:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     notices: list[dict[str, str | int]] = field(default_factory=list)
+    text_characters: int = 0
     last_seq: int = 0
     saved_seq: int = 0
     chunks: int = 0
@@ -99,6 +102,8 @@ class Reply:
     first_token_ms: int | None = None
     # When the first word of reasoning came, if no text was before it.
     reasoning_began_ms: int | None = None
+    # Who is asked, or was last.
+    candidate: Candidate | None = None
     # The attempt whose row in the ledger is still open, and how it ended once it has.
     asked_at: float | None = None
     attempt_id: uuid.UUID | None = None
@@ -156,7 +161,7 @@ async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> No
 
 def as_far_as_known(reply: Reply) -> aichat.Finished:
     """Return the end of an attempt that nobody watched to it: a provider may have billed what had come by then."""
-    characters = sum(map(len, reply.text)) + sum(map(len, reply.reasoning))
+    characters = reply.text_characters + sum(map(len, reply.reasoning))
     return aichat.Finished(Evidence(request_sent=True), None, aichat.Times(characters=characters))
 
 
@@ -266,12 +271,12 @@ async def _open(reply: Reply, log: StreamLog, candidate: Candidate, branch: Bran
         await _check_address(candidate.row.api_base)
     except BadAddress as trouble:
         return str(trouble)
-    number, text_from = reply.attempts + 1, sum(map(len, reply.text))
-    opened = await patiently(ledger.open_attempt, plan.account, number, candidate, _size(plan, branch), text_from)
+    number, size = reply.attempts + 1, _size(plan, branch)
+    opened = await patiently(ledger.open_attempt, plan.account, number, candidate, size, reply.text_characters)
     if isinstance(opened, ledger.Refused):
         return opened.reason
     reply.attempt_id, reply.max_tokens = opened.attempt_id, opened.max_tokens
-    reply.attempts = number
+    reply.attempts, reply.candidate = number, candidate
     if not reply.last_seq and (reply.tried or reply.has_queued):
         await patiently(store_asked, reply, candidate)
         log.tell(reply.id, Asked(candidate.provider, candidate.model))
@@ -363,6 +368,7 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
         return
     if event.kind == "text":
         reply.text.append(event.text)
+        reply.text_characters += len(event.text)
         reply.chunks += 1
         if reply.first_token_ms is None:
             reply.first_token_ms = reply.elapsed_ms()
@@ -371,7 +377,7 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
         if reply.reasoning_began_ms is None and not reply.text:
             reply.reasoning_began_ms = reply.elapsed_ms()
     else:
-        reply.notices.append({**event.data, "seq": reply.last_seq, "at": sum(map(len, reply.text))})
+        reply.notices.append({**event.data, "seq": reply.last_seq, "at": reply.text_characters})
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------
@@ -478,7 +484,10 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
         **totals.tokens,
     )  # fmt: skip
     if written and reply_ended.has_listeners(Message):
-        reply_ended.send(Message, reply=Message.objects.get(pk=reply.id))
+        reply_ended.send(Message, reply=build(Message, _find_row(pk=reply.id)[0]))
+
+
+_find_row = Prepared(lambda: Message.objects.order_by().filter(pk=Given("pk", UUIDField())))
 
 
 def close_attempt(reply: Reply) -> None:

@@ -52,7 +52,8 @@ class Runner:
     def __init__(self) -> None:
         self.replica = replicas.new_name()
         self.log: StreamLog = MemoryStreamLog()
-        self.draining = False
+        # Nobody new should be sent here; from `draining` on, nothing new is taken either.
+        self.leaving = self.draining = False
         self._waiting: list[Reply] = []
         self._begun: dict[UUID, Reply] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -119,6 +120,16 @@ class Runner:
             reply.stop.request("interrupted")
         self._waiting.append(reply)
         self._advance()
+
+    @property
+    def unfinished(self) -> list[Reply]:
+        """The replies of this replica: those that have begun, and those that wait."""
+        return [*self._begun.values(), *self._waiting]
+
+    @property
+    def queued(self) -> int:
+        """How many replies wait for their turn or a place."""
+        return len(self._waiting)
 
     def find(self, reply_id: UUID) -> Reply | None:
         """Return the unfinished reply of that id, if it is one of ours."""
@@ -253,10 +264,9 @@ class Runner:
     async def _save(self) -> None:
         """Checkpoint what runs; it is also how a stop from another replica, and the loss of a reply, is seen."""
         self._refuse_stale()
-        unfinished = [*self._begun.values(), *self._waiting]
-        if not unfinished:
+        taken = [checkpoints.snapshot(reply) for reply in self.unfinished]
+        if not taken:
             return
-        taken = [checkpoints.snapshot(reply) for reply in unfinished]
         seen = await db(checkpoints.checkpoint, taken)
         for snapshot in taken:
             reply = self.find(snapshot.id)
@@ -283,7 +293,7 @@ class Runner:
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, give what runs `grace` seconds, end the rest as interrupted, and leave."""
-        self.draining = True
+        self.leaving = self.draining = True
         for reply in list(self._waiting):
             self.stop(reply.id, "interrupted")
         if self._tasks:
@@ -315,3 +325,4 @@ def forget() -> None:
     """Forget a drained runner, so that the next use makes another."""
     global _runner
     _runner = None
+    policy_modes.forget()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+# What a person did else than chat.
+from providers.signals import acted as acted
+from providers.signals import tell as tell
+
 # A message and its empty reply were stored: reply (Message), question (Message, None where an old one is asked again),
 # owner (User). `question.flags` names the rules of the input policy that flagged it.
 reply_started = Signal()
 # A reply ended: reply (Message).
 reply_ended = Signal()
-# Somebody asked for the end of an answer that was not at its end: reply_id, user (User).
+# Somebody asked for the end of an answer that had not ended: reply_id, user (User).
 stop_requested = Signal()
 # A frame was refused: visitor (identity.Visitor), code, text (what was sent), rule (of the input policy, None where it
-# was something else). On a database thread.
+# was something else). On a thread of the database.
 input_rejected = Signal()
-# A person did something else than chat: action (dotted, in the past tense), user (User, or None for nobody known),
-# target_kind, target_id, data (plain JSON without secrets).
-acted = Signal()

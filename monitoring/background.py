@@ -9,6 +9,13 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from chat import runner
+from chat.database import db
+from monitoring import latency, sampler
+from monitoring.alerts.steps import evaluate_alerts, send_alerts
+from monitoring.receivers import site
+from monitoring.retention import prune_some
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +27,13 @@ class Step(NamedTuple):
 
 
 # In the order of their subjects; each subject has its own module.
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (
+    Step(sampler.sample, sampler.SAMPLE_SECONDS),
+    Step(sampler.look_at_loop, latency.LOOK_SECONDS),
+    Step(evaluate_alerts, 5),
+    Step(send_alerts, 5),
+    Step(prune_some, 3600),
+)
 
 _loops: list[asyncio.Task[None]] = []
 
@@ -28,6 +41,7 @@ _loops: list[asyncio.Task[None]] = []
 async def start() -> None:
     """Begin to watch, unless a setting says otherwise."""
     if settings.MONITORING:
+        await db(site.record_start, runner.current().replica)
         _loops.extend(asyncio.create_task(_repeat(step), name=f"monitoring {step.run.__name__}") for step in STEPS)
 
 
@@ -37,6 +51,8 @@ async def stop() -> None:
         loop.cancel()
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
+    if settings.MONITORING:
+        await db(site.record_stop, runner.current().replica)
 
 
 async def _repeat(step: Step) -> None:

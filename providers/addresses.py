@@ -68,6 +68,20 @@ def check_address(url: str, kind: str = "") -> None:
         _check_ip(address, parts.scheme)
 
 
+def find_checked(url: str) -> list[Address]:
+    """Return the addresses that the name resolves to, for who then connects to one of them and asks nobody again.
+
+    Resolves the name, which blocks. Raises BadAddress where it does not resolve, or where any of them is refused.
+    """
+    parts = _split(url)
+    found = _resolve(parts)
+    if not found:
+        raise BadAddress(f"The name {parts.hostname} leads nowhere.")
+    for address in found:
+        _check_ip(address, parts.scheme)
+    return found
+
+
 def check_resolved(url: str) -> None:
     """As `check_address`, for every message: remembered for up to a minute, 2 µs; else it resolves, which blocks.
 
@@ -76,6 +90,17 @@ def check_resolved(url: str) -> None:
     period = int(time.monotonic() // RESOLVED_SECONDS)
     if problem := _problem(url, settings.ALLOW_PRIVATE_ADDRESSES, period):
         raise BadAddress(problem)
+
+
+def find_proxy(url: str) -> str:
+    """Return the proxy through which this address is asked, "" for none; a service's own address is "".
+
+    What is private is asked directly, where that shows without a look-up: a proxy to the outside cannot know it.
+    """
+    host = urlsplit(url).hostname or ""
+    address = _parse_ip(host)
+    inside = host == "localhost" or (address is not None and any(address in network for network in PRIVATE))
+    return "" if inside else settings.EGRESS_PROXY
 
 
 def needs_lookup(url: str) -> bool:

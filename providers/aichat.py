@@ -13,9 +13,9 @@ import base64
 import contextlib
 import logging
 import os
-import resource
 import shutil
 import signal
+import subprocess
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,8 @@ from typing import IO, Any, Literal
 
 from django.conf import settings
 
-from providers import config
+from providers import config, sandbox
+from providers.addresses import find_proxy
 from providers.endings import Clock, Evidence
 from providers.output import Output, Reasoning, Text
 from providers.secrets import redact
@@ -44,14 +45,8 @@ LOG_BUSY_BYTES = 4 * 1024
 LOG_BYTES = 64 * 1024
 # Unread output above this stops the reading, and with it the child.
 PENDING_CHARACTERS = 256 * 1024
-LIMITS = (
-    # Short chats live in 64 MiB of address space; long histories and images need more.
-    (resource.RLIMIT_AS, 512 * 1024 * 1024),
-    (resource.RLIMIT_NOFILE, 64),
-    (resource.RLIMIT_FSIZE, 0),
-    (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_CPU, 120),
-)
+# It only prints it.
+VERSION_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +174,8 @@ async def stream(request: Request, stop: Stop) -> AsyncGenerator[Event, None]:
 def command_line(program: str, target: config.Target, session: Path) -> list[str]:
     """Return the child's arguments: constant text and names from our own tables, nothing that a person typed."""
     argv = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"]
-    return [*argv, program, "-m", f"{config.CLIENT}:{target.model}", "-s", session.stem]
+    argv += sandbox.wrap(program, config.home(), [config.write_config(target), session])
+    return [*argv, "-m", f"{config.CLIENT}:{target.model}", "-s", session.stem]
 
 
 def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
@@ -200,6 +196,8 @@ def environment(request: Request, session: Path, log_fd: int) -> dict[str, str]:
     }
     if os.path.exists(settings.CA_BUNDLE):
         variables["SSL_CERT_FILE"] = settings.CA_BUNDLE
+    if proxy := find_proxy(target.api_base):
+        variables |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
     if request.key:
         variables[config.key_variable(target)] = request.key
     if patch := config.body_patch(target, request.max_tokens):
@@ -249,22 +247,34 @@ def file_in_memory(content: bytes) -> Iterator[IO[bytes]]:
         yield file
 
 
-def set_limits(pid: int) -> None:
-    """Limit what a child may use. An operator's own limit stays where it is lower."""
-    for limit, value in LIMITS:
-        # The child may be gone already.
-        with contextlib.suppress(ProcessLookupError):
-            _, hard = resource.prlimit(pid, limit)
-            lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(pid, limit, (lowest, lowest))
-
-
 def _clean(text: str) -> str:
     """Return what a provider said without keys, and without what no database takes: NUL and half surrogate pairs."""
     return redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 LIVE: set[Child] = set()
+
+
+def living_pids() -> dict[Stop, int]:
+    """Return the process id of every living child, by what stops it. On the loop's thread."""
+    return {child.stop: child.pid for child in LIVE}
+
+
+async def ask_version() -> str:
+    """Return what version the program says it is, "" where there is none or it does not say."""
+    if not (program := shutil.which(settings.AICHAT or "")):
+        return ""
+    with contextlib.suppress(OSError, TimeoutError):
+        asked = await asyncio.create_subprocess_exec(
+            program, "--version", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
+        )
+        try:
+            said, _ = await asyncio.wait_for(asked.communicate(), VERSION_SECONDS)
+            return said.decode(errors="replace").removeprefix("aichat").strip()
+        finally:
+            if asked.returncode is None:
+                asked.kill()
+    return ""
 
 
 @atexit.register
@@ -306,6 +316,12 @@ class Child(asyncio.SubprocessProtocol):
         self._longest_gap_at: float | None = None
         self._characters = 0
         self._broken = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the process, once it has been started."""
+        assert self._transport is not None
+        return self._transport.get_pid()
 
     # --- Start --------------------------------------------------------------------------------------------------------
 
@@ -369,7 +385,7 @@ class Child(asyncio.SubprocessProtocol):
             self._terminate()
         else:
             self.stop.on_request(self.end)
-        set_limits(transport.get_pid())
+        sandbox.set_limits(transport.get_pid())
         self._loop.add_reader(self._log_fd, self._read_log)
 
     # --- What it says -------------------------------------------------------------------------------------------------
@@ -590,7 +606,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         assert self._transport is not None
-        self.exit_code = self._transport.get_returncode()
+        self.exit_code = sandbox.exit_code(self._transport.get_returncode())
         self._flow()
         self._after(PIPES_AFTER_EXIT_SECONDS, self._abandon_pipes)
         if "log" in self._open:

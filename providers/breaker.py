@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet, Value
 from django.db.models.functions import Least
 from django.utils import timezone
@@ -19,7 +20,7 @@ from django.utils import timezone
 from providers.endings import RULES, Effect, Ending
 from providers.models import Attempt, Breaker, Forced, Model, Provider
 from providers.prepared import Given, Prepared
-from providers.signals import provider_state_changed
+from providers.signals import model_state_changed, provider_state_changed
 
 FAILURES_IN_A_ROW = 3
 # Or so much of a minute's attempts, of at least so many.
@@ -71,13 +72,16 @@ def record(provider_id: int, model_id: int, seen: Outcome) -> None:
     else:
         if effect is Effect.OPEN_MODEL and not seen.personal:
             out = {"out_reason": seen.sentence[:300], "out_detail": seen.detail[:300]}
-            Model.objects.filter(pk=model_id).update(out_until=timezone.now() + _memory(), **out)
+            until = timezone.now() + _memory()
+            Model.objects.filter(pk=model_id).update(out_until=until, **out)
+            model_state_changed.send(Model, model_id=model_id, until=until, reason=seen.sentence)
         if seen.trial:
             # It has proved nothing: the next request may try.
             seat = Provider.objects.filter(pk=provider_id, breaker=Breaker.HALF_OPEN)
-            seat.update(breaker=Breaker.OPEN, open_until=timezone.now())
+            _move(seat, provider_id, Breaker.OPEN, open_until=timezone.now())
 
 
+@transaction.atomic
 def record_check(provider_id: int, started_at: datetime, sentence: str) -> None:
     """Count a check of a provider that nobody has asked for a while; `sentence`: why it failed, or "".
 
@@ -89,9 +93,13 @@ def record_check(provider_id: int, started_at: datetime, sentence: str) -> None:
         Provider.objects.filter(pk=provider_id, breaker=Breaker.CLOSED).update(failures_in_a_row=0)
 
 
+@transaction.atomic
 def force(provider: Provider, forced: str) -> None:
     """Decide over the breaker's head: Forced.OPEN, Forced.CLOSED, or "" to let it decide again, from a fresh start."""
     values = {"forced": forced} | _closed()
+    if forced == Forced.OPEN:
+        # Since when it is not asked.
+        values["opened_at"] = timezone.now()
     Provider.objects.filter(pk=provider.pk).update(**values)
     for name, value in values.items():
         setattr(provider, name, value)
@@ -99,10 +107,12 @@ def force(provider: Provider, forced: str) -> None:
     provider_state_changed.send(Provider, provider_id=provider.pk, state=forced or Breaker.CLOSED, reason=reason)
 
 
+@transaction.atomic
 def put_back(model: Model) -> None:
     """Let a model be asked again that was taken out."""
     Model.objects.filter(pk=model.pk).update(out_until=None, out_reason="", out_detail="")
     model.out_until, model.out_reason, model.out_detail = None, "", ""
+    model_state_changed.send(Model, model_id=model.pk, until=None, reason="an admin has decided so")
 
 
 def describe(provider: Provider, now: datetime | None = None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import ipaddress
 import json
 import os
 import ssl
@@ -19,18 +18,20 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from providers import aichat, costs, ledger, routing
-from providers.addresses import BadAddress, check_address
+from providers.addresses import BadAddress, check_address, find_proxy
 from providers.endings import RULES, Effect, Ending, Evidence, decide
 from providers.kinds import KINDS, Kind, Listing
 from providers.models import Attempt, Model, Provider
 from providers.secrets import KeyUnreadable, find_key, redact
+from providers.signals import provider_checked
 from providers.spending import CHECK_USER
 from providers.transcript import Usage, read_error
 
@@ -96,9 +97,16 @@ class CheckFailed(Exception):
 def check(provider: Provider) -> CheckResult:
     """Ask for the provider's list of models, and write the result on its row. Takes little more than ten seconds."""
     result = _check(provider)
-    sentence = result.sentence[:SENTENCE_CHARACTERS]
-    Provider.objects.filter(pk=provider.pk).update(checked_at=timezone.now(), check_ok=result.ok, check_result=sentence)
-    return replace(result, sentence=sentence)
+    result = replace(result, sentence=result.sentence[:SENTENCE_CHARACTERS])
+    _store(provider, result)
+    return result
+
+
+@transaction.atomic
+def _store(provider: Provider, result: CheckResult) -> None:
+    seen = {"checked_at": timezone.now(), "check_ok": result.ok, "check_result": result.sentence}
+    Provider.objects.filter(pk=provider.pk).update(**seen)
+    provider_checked.send(Provider, provider_id=provider.pk, slug=provider.slug, ok=result.ok, sentence=result.sentence)
 
 
 def _check(provider: Provider) -> CheckResult:
@@ -186,19 +194,15 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _opener(url: str) -> OpenerDirector:
-    bundle = settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None
-    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=ssl.create_default_context(cafile=bundle))]
-    # The environment's proxy is for the outside; it cannot know this machine's own loopback.
-    handlers.append(ProxyHandler({}) if _is_loopback(urlsplit(url).hostname or "") else ProxyHandler())
+    handlers: list[Any] = [_NoRedirect(), HTTPSHandler(context=make_tls_context())]
+    proxy = find_proxy(url)
+    handlers.append(ProxyHandler({"http": proxy, "https": proxy} if proxy else {}))
     return build_opener(*handlers)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+def make_tls_context() -> ssl.SSLContext:
+    """Return what a connection of the site's own trusts: the certificates that `aichat` is given, too."""
+    return ssl.create_default_context(cafile=settings.CA_BUNDLE if os.path.exists(settings.CA_BUNDLE) else None)
 
 
 def _read(response: IO[bytes], deadline: float) -> bytes:
@@ -286,6 +290,7 @@ def begin_live(model: Model) -> Begun | LiveResult:
     return Begun(opened.attempt_id, candidate)
 
 
+@transaction.atomic
 def end_live(begun: Begun, finished: aichat.Finished) -> LiveResult:
     """Close the check's row, and return what came of it."""
     verdict = decide(finished.evidence)
@@ -293,7 +298,12 @@ def end_live(begun: Begun, finished: aichat.Finished) -> LiveResult:
     attempt = Attempt.objects.get(pk=begun.attempt_id)
     words = f" It says: {attempt.error[:WORDS_CHARACTERS]}" if attempt.error else ""
     sentence = f"{verdict.ending.sentence[:-1]} ({verdict.evidence}).{words}"
-    return LiveResult(verdict.ending, sentence, costs.usage_of(attempt), attempt.cost_usd)
+    result = LiveResult(verdict.ending, sentence, costs.usage_of(attempt), attempt.cost_usd)
+    candidate = begun.candidate
+    provider_checked.send(
+        Provider, provider_id=candidate.provider_id, slug=candidate.provider, ok=result.ok, sentence=sentence
+    )
+    return result
 
 
 def find_most(models: Iterable[Model]) -> tuple[Decimal, list[Model]]:

@@ -101,8 +101,12 @@ def record_provider(model: LocalModel, address: str) -> None:
     made = {"label": model.label, "context_window": CONTEXT_TOKENS, "max_output": ANSWER_TOKENS}
     row, _ = Model.objects.get_or_create(provider=provider, name=model.name, defaults=made)
     ensure_free(row)
-    if provider.models.exclude(pk=row.pk).filter(enabled=True).update(enabled=False):
-        provider.models.filter(pk=row.pk).update(enabled=True)
+    if others := list(provider.models.exclude(pk=row.pk).filter(enabled=True)):
+        row.enabled = True
+        for other in others:
+            other.enabled = False
+        for changed in [*others, row]:
+            changed.save(update_fields=["enabled"])
 
 
 def _file_of_the_wheel() -> Path:

@@ -280,7 +280,7 @@ class Budget(models.Model):
 
     def __str__(self) -> str:
         whose = self.user if self.scope == Scope.USER else self.get_scope_display()
-        return f"{self.limit_usd.normalize():f} USD per {self.period} for {whose}"
+        return f"{Decimal(self.limit_usd).normalize():f} USD per {self.period} for {whose}"
 
 
 class BudgetUse(models.Model):

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_safe
 from providers import charts, routing, spending
 from providers.cells import Echo, guard
 from providers.models import Model
+from providers.signals import tell
 from providers.spending import CHECK_USER, GROUPS, Group, Span, Sums
 
 # Rows of one table on the page; the rest is one line, and whole in the CSV file.
@@ -116,6 +117,8 @@ def money_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     if by not in GROUPS or not form.is_valid():
         raise BadRequest("No such table.")
     span = form.get_span(timezone.localdate())
+    if request.method == "GET":
+        tell("money.exported", request.user, "money", by, first=str(span.first), last=str(span.last))
     response = StreamingHttpResponse(write_csv(by, spending.group(span, by)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="money-by-{by}-{span.first}-{span.last}.csv"'
     return response

@@ -1,4 +1,4 @@
-"""Queries that every message makes, translated into SQL once.
+"""Queries and insertions that every message makes, translated into SQL once.
 
 Django writes a statement anew for each call, which takes the processor about ten times as long as SQLite needs to
 answer it, and holds up the event loop meanwhile. What is asked stays an ordinary queryset; only its values change.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models import AutoField, Expression, Field, Model, QuerySet
 
 M = TypeVar("M", bound=Model)
 
@@ -82,6 +82,35 @@ def _converted(rows: list[tuple[Any, ...]], converters: dict[int, Any]) -> Itera
             for function in functions:
                 values[at] = function(values[at], expression, connection)
         yield tuple(values)
+
+
+class Insertion:
+    """An INSERT of a model's rows. Signals are not sent, and keys that the database gives are not read back."""
+
+    def __init__(self, model: type[Model]) -> None:
+        self._model = model
+        self._fields: list[Field[Any, Any]] = []
+        self._sql = ""
+
+    def __call__(self, rows: Sequence[Model]) -> None:
+        """Store the rows, in this order."""
+        if not self._sql:
+            self._translate()
+        values = [
+            [field.get_db_prep_save(getattr(row, field.attname), connection) for field in self._fields] for row in rows
+        ]
+        with connection.cursor() as cursor:
+            if len(values) == 1:
+                cursor.execute(self._sql, values[0])
+            elif values:
+                cursor.executemany(self._sql, values)
+
+    def _translate(self) -> None:
+        quote = connection.ops.quote_name
+        self._fields = [field for field in self._model._meta.concrete_fields if not isinstance(field, AutoField)]
+        names = ", ".join(quote(str(field.column)) for field in self._fields)
+        places = ", ".join("%s" for _ in self._fields)
+        self._sql = f"INSERT INTO {quote(self._model._meta.db_table)} ({names}) VALUES ({places})"  # noqa: S608 (ours)
 
 
 @functools.cache

@@ -185,7 +185,8 @@ def redact(text: str) -> str:
 
 
 def _known_secrets() -> tuple[str, ...]:
-    return (settings.SECRET_KEY, *settings.ENCRYPTION_KEYS, *settings.PROVIDER_KEYS.values(), *_SEEN.copy())
+    site = (settings.SECRET_KEY, settings.EMAIL_HOST_PASSWORD, *settings.ENCRYPTION_KEYS)
+    return (*site, *settings.PROVIDER_KEYS.values(), *_SEEN.copy())
 
 
 @functools.lru_cache(maxsize=4)

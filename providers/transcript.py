@@ -342,11 +342,11 @@ BEDROCK_FINISH = CLAUDE_FINISH | {"content_filtered": Finish.FILTER, "guardrail_
 PREFIX = rb"\S+ \[DEBUG\] aichat::client::"
 REQUEST = re.compile(PREFIX + rb"(?:common|bedrock): Request ")
 STREAM_DATA = re.compile(PREFIX + rb"(\w+): stream-data: (?:(\w+) )?")
-# What a chunk must hold to say more than text, in any dialect. aichat writes it compactly: no spaces.
+# What a chunk must hold to say more than text, or not even that, in any dialect. aichat writes it compactly.
 TELLING = re.compile(
     rb'"(?:finish_reason|stop_reason|finishReason|blockReason)":"|"usage":\{|usageMetadata|"error"|'
     rb"reasoning|thinking|thought|message_|content_block_st|contentBlockSt|messageSt|metadata |"
-    rb'"type":"(?:content-end|citation-)'
+    rb'"type":"(?:content-end|citation-)|"(?:content|text)": ?""'
 )
 INVALID_RESPONSE = re.compile(PREFIX + rb"common: Invalid response, status: (\d{3}), data: ")
 # A longer line is given up: no provider sends such a chunk.

@@ -24,6 +24,11 @@ async def start() -> None:
     await background.start()
 
 
+def announce_end() -> None:
+    """Say that this server is about to leave; everything goes on."""
+    runner.current().leaving = True
+
+
 async def stop(grace: float) -> None:
     """End every reply, within `grace` seconds where they do not end by themselves."""
     await runner.current().drain(grace)

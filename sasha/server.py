@@ -226,6 +226,9 @@ class Server(daphne.server.Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
+        lifespan.announce_end()
+        # Time for a load balancer to see it, and to send nobody here any more.
+        await asyncio.sleep(settings.DRAIN_SECONDS)
         for port in self.ports:
             port.stopListening()
         try:

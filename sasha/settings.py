@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tomllib
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,6 +20,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 env = environ.Env()
 
 
@@ -53,6 +55,14 @@ def env_positive(name: str, default: int) -> int:
     value = env.int(name, default)
     if value <= 0:
         raise ImproperlyConfigured(f"{name} is {value}; it must be above 0.")
+    return value
+
+
+def env_days(name: str, default: int, least: int = 0) -> int:
+    """Return the variable `name`, a number of days: 0 for ever, otherwise `least` or more."""
+    value = env.int(name, default)
+    if value and value < max(least, 1):
+        raise ImproperlyConfigured(f"{name} is {value}; it must be 0 for ever, or at least {max(least, 1)}.")
     return value
 
 
@@ -136,6 +146,7 @@ INSTALLED_APPS = [
     "providers",
 ]
 MIDDLEWARE = [
+    "monitoring.middleware.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "sasha.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -149,6 +160,7 @@ MIDDLEWARE = [
     "chat.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "monitoring.acting.ActingMiddleware",
 ]
 ROOT_URLCONF = "sasha.urls"
 ASGI_APPLICATION = "sasha.asgi.application"
@@ -265,6 +277,11 @@ AICHAT = (
     )
     or ""
 )
+# How much of the machine a child sees: `bubblewrap` where the kernel lets it make namespaces. providers/sandbox.py.
+AICHAT_SANDBOX = env_choice("AICHAT_SANDBOX", "none", "bubblewrap")
+# A proxy through which all requests to providers go, such as one that lets only known hosts through; but for private
+# addresses, which are this site's own.
+EGRESS_PROXY = env.str("EGRESS_PROXY", "")
 # A provider row may name these and nothing else, so that no other secret can be sent to an address.
 PROVIDER_KEYS = {name: value for name, value in os.environ.items() if name.endswith("_API_KEY") and value}
 # Whether a provider may have an address in a private network or on this machine.
@@ -303,7 +320,9 @@ CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 6)
 # Messages that may wait, for a place or their turn: on this server, and in one conversation.
 CHAT_WAITING = env_positive("CHAT_WAITING", 1000)
 CHAT_WAITING_PER_CONVERSATION = env_positive("CHAT_WAITING_PER_CONVERSATION", 20)
-# Seconds that running replies get to finish after SIGTERM.
+# Seconds after SIGTERM in which everything goes on, but /readyz says no: how long a load balancer takes to notice.
+DRAIN_SECONDS = env.int("DRAIN_SECONDS", 0)
+# Seconds that running replies get to finish then.
 CHAT_SHUTDOWN_GRACE = env.int("CHAT_SHUTDOWN_GRACE", 10)
 # A reply that nobody waits for any longer than this without a place ends not_started.
 CHAT_QUEUE_SECONDS = env_positive("CHAT_QUEUE_SECONDS", 300)
@@ -328,3 +347,21 @@ CHAT_IMPORT_BYTES = env_positive("CHAT_IMPORT_BYTES", 50_000_000)
 MONITORING = env.bool("MONITORING", True)
 # Whether the audit keeps what people and models wrote; otherwise its SHA-256 alone.
 AUDIT_TEXTS = env.bool("AUDIT_TEXTS", True)
+# What Prometheus shows to read /metrics; without one only local mode has that page.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
+# A server whose DATA_DIR has less room than this is not ready.
+DISK_FREE_BYTES = env_positive("DISK_FREE_BYTES", 100_000_000)
+# Where mail goes out, for alerts; without it none is sent.
+MAIL = env.email_url_config(env_secret("EMAIL_URL") or "dummymail://")
+EMAIL_BACKEND = MAIL["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = MAIL["EMAIL_HOST"] or "localhost", MAIL["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL["EMAIL_HOST_USER"] or "", MAIL["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.get("EMAIL_USE_TLS", False), MAIL.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("ALERT_FROM", "sasha-studio@localhost")
+# How long history is kept, in days; 0 is for ever. Budgets count a month anew from the attempts, so these stay longer.
+KEEP_SAMPLES_DAYS = env_days("KEEP_SAMPLES_DAYS", 30)
+KEEP_HEALTH_CHECKS_DAYS = env_days("KEEP_HEALTH_CHECKS_DAYS", 90)
+KEEP_ALERTS_DAYS = env_days("KEEP_ALERTS_DAYS", 90)
+KEEP_ATTEMPTS_DAYS = env_days("KEEP_ATTEMPTS_DAYS", 400, least=62)
+KEEP_GUESTS_DAYS = env_days("KEEP_GUESTS_DAYS", 90)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from chat.attachments import keep
 from chat.imports.drafts import Draft, DraftMessage
 from chat.models import IMPORTED, Attachment, Conversation, Message, Role, State
+from chat.signals import tell
 from chat.uploads import BadUpload, Upload, read_upload
 
 BATCH = 500
@@ -73,6 +74,7 @@ def _store(owner: User, draft: Draft, uploads: dict[str, list[Upload]], remarks:
         created_at=draft.created_at or min(dates.values(), default=now),
         updated_at=draft.updated_at or last,
     )
+    tell("chat.conversation.imported", owner, "conversation", key, messages=len(rows), origin=draft.origin)
     return conversation
 
 

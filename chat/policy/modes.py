@@ -41,6 +41,12 @@ async def keep_up() -> None:
         raise
 
 
+def forget() -> None:
+    """Forget what was learned and counted, with the runner."""
+    _modes.clear()
+    _hits.clear()
+
+
 def ensure_rows() -> None:
     """Make the rows of rules that have none yet."""
     PolicyRule.objects.bulk_create([PolicyRule(name=name) for name in RULES], ignore_conflicts=True)

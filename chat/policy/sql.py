@@ -90,9 +90,10 @@ FUNCTION = shape(
     r"|case when|concat ?\( ?0x"
     r"|if ?\( ?\(? ?(?:\d{1,6} ?=|substr|select|ascii|now|length)|geometrycollection ?\(|polygon ?\(|multipoint ?\("
     r"|json_keys ?\(|gtid_sub)",
-    "sleep", "benchmark", "extractvalue", "updatexml", "load_file", "xp_", "dbms_", "utl_", "randomblob", "sysobjects",
-    "information_schema", "into ", "@@", "ascii", "substr", "mid", "exists", "name_const", "exp", "analyse", "char",
-    "waitfor", "sqlite_", "pg_read", "case when", "concat", "if", "geometry", "polygon", "multipoint", "json_keys", "gtid",
+    "sleep", "benchmark", "extractvalue", "updatexml", "load_file", "xp_", "dbms_", "utl_", "randomblob",
+    "sysobjects", "information_schema", "into ", "@@", "ascii", "substr", "mid", "exists", "name_const", "exp",
+    "analyse", "char", "waitfor", "sqlite_", "pg_read", "case when", "concat", "if", "geometry", "polygon",
+    "multipoint", "json_keys", "gtid",
 )  # fmt: skip
 # `sleep(5)#`: put in the place of a value.
 PLACED = shape(

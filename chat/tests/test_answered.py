@@ -207,6 +207,13 @@ def test_where_nobody_was_asked_the_page_says_why(reply, as_alice):
     assert "Together" not in html
 
 
+def test_where_the_attempts_are_too_old_to_be_kept_the_page_does_not_say_that_nobody_was_asked(reply, as_alice):
+    Message.objects.update(attempts=1)
+    html = as_alice.get(f"/replies/{reply.pk}/attempts").text
+    assert "This answer is old. How it was made is no longer kept." in html
+    assert "Nobody was asked" not in html
+
+
 @pytest.mark.parametrize("who", ["bob", "nobody"])
 def test_to_anybody_else_it_does_not_exist(reply, client, who):
     attempt(reply, **WHOLE)

@@ -6,10 +6,13 @@ import pytest
 from django.contrib.auth.models import User
 
 from chat import input_policy
-from chat.models import PolicyMode, PolicyRule
+from chat.models import Message, PolicyMode, PolicyRule
 from chat.policy import modes
 from chat.policy.judging import RULES, judge
 from chat.protocol import BadFrame
+from chat.signals import reply_started
+from providers.aichat import LIVE
+from sasha.testing import Socket, text_of
 
 # The founding plan's own list, with the rule that must refuse each.
 PLAN = {
@@ -127,21 +130,22 @@ async def test_the_first_frame_for_an_attack_is_an_error_and_nothing_is_stored_o
         assert error["clientId"] == "c1"
         assert not await Message.objects.aexists()
         assert not LIVE
-        assert text_of(await socket.say(f"What does {text.strip(chr(7))} do?", model="sim:sim-n5"))
+        assert text_of(await socket.say(f"What does {text.replace(chr(7), '')} do?", model="sim:sim-n5"))
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_own_modes")
 async def test_a_flag_goes_along_with_what_is_stored(site):
     await PolicyRule.objects.acreate(name="sql_injection", mode=PolicyMode.FLAG)
     await modes.keep_up()
-    frame = Start("1 OR 1=1", flags=input_policy.check("1 OR 1=1"))
     stored = []
-    heard = reply_started.connect(lambda reply, **_: stored.append(reply.parent), weak=False, dispatch_uid="flags")
+    reply_started.connect(lambda question, **_: stored.append(question.flags), weak=False, dispatch_uid="flags")
     try:
-        await db(posting.post, Visitor("u1", None), "s", frame, "replica")
+        async with Socket("s") as socket:
+            assert text_of(await socket.say("1 OR 1=1", model="sim:sim-n5"))
     finally:
         reply_started.disconnect(dispatch_uid="flags")
-    assert heard is None
+    assert stored == [("sql_injection",)]
 
 
 ADMIN = "/admin/chat/policyrule/"

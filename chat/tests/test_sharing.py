@@ -184,6 +184,8 @@ def test_making_and_revoking_need_a_form_of_this_site(alice):
     assert not Share.objects.exists()
 
 
+# A refusal is written down on another thread.
+@pytest.mark.django_db(transaction=True)
 def test_a_link_gives_no_right_but_to_read(alice, as_alice):
     talk = make_full_talk(alice)
     url = make_link(as_alice, talk)

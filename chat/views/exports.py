@@ -28,6 +28,7 @@ from chat.exports.rows import Rows, fetch
 from chat.exports.texts import title_of, write_markdown, write_text
 from chat.identity import get_user_or_404
 from chat.models import Conversation
+from chat.signals import tell
 
 
 class Format(NamedTuple):
@@ -96,6 +97,8 @@ def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> 
     found = get_object_or_404(Conversation.objects.of(get_user_or_404(request)), pk=conversation_id)
     chosen = FORMATS[extension]
     option = request.GET.get(chosen.option) == "1"
+    if request.method == "GET":
+        tell("chat.conversation.exported", found.owner, "conversation", found.pk, format=extension)
     text = chosen.write(fetch(found, with_data=option), option)
     # A lone surrogate cannot be sent; none is stored, but a file must not fail for one.
     response = HttpResponse(text.encode(errors="replace"), content_type=f"{chosen.media_type}; charset=utf-8")
@@ -106,6 +109,9 @@ def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> 
 @never_cache
 def everything(request: HttpRequest) -> HttpResponseBase:
     """Send all that the visitor has here as one archive, while it is being made."""
-    make = partial(write_archive, get_user_or_404(request), get_language())
+    user = get_user_or_404(request)
+    if request.method == "GET":
+        tell("chat.archive.exported", user, "user", user.pk)
+    make = partial(write_archive, user, get_language())
     response = StreamingHttpResponse(stepwise(make), content_type="application/zip")
     return as_download(response, f"sasha-studio-{timezone.localdate()}.zip")

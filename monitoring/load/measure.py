@@ -1,4 +1,4 @@
-"""One run after the other: bare, site, bare, site, … so that what the machine does besides falls on both."""
+"""One run after the other: base, site, base, site, … so that what the machine does besides falls on both."""
 
 from __future__ import annotations
 
@@ -37,21 +37,32 @@ class Run:
 
 @dataclass(frozen=True)
 class Pair:
-    """A run through the site, and the same right before it without the site."""
+    """A run through the site, and the same right before it through what it is compared with."""
 
     site: Run
-    bare: Run | None = None
+    base: Run | None = None
+
+
+@dataclass(frozen=True)
+class Other:
+    """A second site, with other settings."""
+
+    url: str
+    server_pid: int
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that a measurement needs to know; `simulator` is "" where there is none to compare with."""
+    """Everything that a measurement needs to know; `simulator` is "" where there is none to compare with.
+
+    The site is compared with bare aichat, or with another site, or with nothing.
+    """
 
     name: str
     workload: Workload
     url: str
     simulator: str = ""
-    bare: Bare | None = None
+    base: Bare | Other | None = None
     server_pid: int | None = None
 
     async def run_pairs(self, repeat: int, announce: Callable[[str], Progress]) -> list[Pair]:
@@ -59,28 +70,36 @@ class Trial:
         server = psutil.Process(self.server_pid) if self.server_pid else find_server(urlsplit(self.url).port or 80)
         pairs = []
         for number in range(1, repeat + 1):
-            bare = await self._run_bare(f"{self.name}b{number}", announce) if self.bare else None
-            pairs.append(Pair(await self._run_site(f"{self.name}s{number}", server, announce), bare))
+            base = await self._run_base(f"{self.name}b{number}", announce)
+            pairs.append(Pair(await self._run_site(f"{self.name}s{number}", server, announce), base))
         return pairs
 
     async def warm_up(self) -> None:
         """Ask once, so that the first run does not pay for what is only done once."""
         workload = Workload(self.workload.model, connections=1, messages=1, timeout=self.workload.timeout)
-        lines = [self._site_line(f"{self.name}w"), *([self.bare.line] if self.bare else [])]
+        lines = [self._line(self.url, f"{self.name}w")]
+        if isinstance(self.base, Other):
+            lines.append(self._line(self.base.url, f"{self.name}w"))
+        elif self.base:
+            lines.append(self.base.line)
         for open_line in lines:
             await drive(workload, f"{self.name}w", open_line, Progress(lambda _: None))
 
-    def _site_line(self, name: str) -> OpenLine:
-        return lambda number: sockets.connection(self.url, f"load-{name}-{number}", self.workload.model)
+    def _line(self, url: str, name: str) -> OpenLine:
+        return lambda number: sockets.connection(url, f"load-{name}-{number}", self.workload.model)
 
     async def _run_site(self, name: str, server: psutil.Process | None, announce: Callable[[str], Progress]) -> Run:
-        return await self._run(name, self._site_line(name), server, announce("site"))
+        return await self._run(name, self._line(self.url, name), server, announce("site"))
 
-    async def _run_bare(self, name: str, announce: Callable[[str], Progress]) -> Run:
-        assert self.bare
-        before = self.bare.cpu_seconds
-        run = await self._run(name, self.bare.line, None, announce("bare aichat"))
-        run.use.children_cpu_seconds = self.bare.cpu_seconds - before
+    async def _run_base(self, name: str, announce: Callable[[str], Progress]) -> Run | None:
+        if self.base is None:
+            return None
+        if isinstance(self.base, Other):
+            server = psutil.Process(self.base.server_pid)
+            return await self._run(name, self._line(self.base.url, name), server, announce("the other site"))
+        before = self.base.cpu_seconds
+        run = await self._run(name, self.base.line, None, announce("bare aichat"))
+        run.use.children_cpu_seconds = self.base.cpu_seconds - before
         return run
 
     async def _run(self, name: str, open_line: OpenLine, server: psutil.Process | None, progress: Progress) -> Run:

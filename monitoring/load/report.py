@@ -39,7 +39,7 @@ class Row:
     name: str
     unit: str
     site: Number
-    bare: Number = None
+    base: Number = None
     ratio: Number = None
     added: Number = None
     demand: Demand | None = None
@@ -101,38 +101,41 @@ def demands(workload: Workload) -> dict[str, Demand]:
     return wanted
 
 
-def rows(pairs: Sequence[Pair], workload: Workload) -> list[Row]:
-    """Return the table of a measurement; figures that nobody could take are left out."""
-    wanted = demands(workload)
+def rows(pairs: Sequence[Pair], workload: Workload, *, demanding: bool = True) -> list[Row]:
+    """Return the table of a measurement; figures that nobody could take are left out.
+
+    Not `demanding`: it is compared with another site, for which docs/performance.md has no demands.
+    """
+    wanted = demands(workload) if demanding else {}
     table = [_row(name, unit, measure, pairs, wanted.get(name)) for name, unit, measure in MEASURES]
-    return [row for row in table if row.site is not None or row.bare is not None]
+    return [row for row in table if row.site is not None or row.base is not None]
 
 
 def _row(name: str, unit: str, measure: Callable[[Run], Number], pairs: Sequence[Pair], demand: Demand | None) -> Row:
-    values = [(measure(pair.site), measure(pair.bare) if pair.bare else None) for pair in pairs]
+    values = [(measure(pair.site), measure(pair.base) if pair.base else None) for pair in pairs]
     row = Row(
         name,
         unit,
         site=median(site for site, _ in values),
-        bare=median(bare for _, bare in values),
-        ratio=median(ratio(site, bare) for site, bare in values),
-        added=median(difference(site, bare) for site, bare in values),
+        base=median(base for _, base in values),
+        ratio=median(ratio(site, base) for site, base in values),
+        added=median(difference(site, base) for site, base in values),
         demand=demand,
     )
     return replace(row, met=demand.met_by(row) if demand else None)
 
 
-def table(measured: Sequence[Row]) -> list[str]:
-    """Return the rows as lines of text."""
-    has_bare = any(row.bare is not None for row in measured)
-    heads = ["", "site", *(["bare aichat", "ratio"] if has_bare else []), "wanted", ""]
-    cells = [heads, *(_cells(row, has_bare=has_bare) for row in measured)]
+def table(measured: Sequence[Row], base: str = "bare aichat") -> list[str]:
+    """Return the rows as lines of text; `base` is what the site is compared with."""
+    has_base = any(row.base is not None for row in measured)
+    heads = ["", "site", *([base, "ratio"] if has_base else []), "wanted", ""]
+    cells = [heads, *(_cells(row, has_base=has_base) for row in measured)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     return ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
 
 
-def _cells(row: Row, *, has_bare: bool) -> list[str]:
-    compared = [_shown(row.bare, row.unit), _shown(row.ratio, "×")] if has_bare else []
+def _cells(row: Row, *, has_base: bool) -> list[str]:
+    compared = [_shown(row.base, row.unit), _shown(row.ratio, "×")] if has_base else []
     return [
         row.name,
         _shown(row.site, row.unit),

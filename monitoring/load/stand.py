@@ -14,6 +14,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from monitoring.load.measure import Other
+
 KEY_VARIABLE = "SIM_API_KEY"
 # The simulator takes any; without one, aichat refuses to ask.
 KEY = "simulated"
@@ -29,11 +31,12 @@ class StandFailed(Exception):
 
 @dataclass(frozen=True)
 class Stand:
-    """What runs: the site's address, the simulator's, and the server's process id."""
+    """What runs: the site, the simulator, the site's process, and the other site that it is compared with."""
 
     url: str
     simulator: str
     server_pid: int
+    other: Other | None = None
 
     @property
     def api_base(self) -> str:
@@ -41,19 +44,34 @@ class Stand:
 
 
 @contextmanager
-def running_stand(model: str) -> Iterator[Stand]:
-    """Start simulator and server, with `model` of the provider `sim`. Raises StandFailed."""
+def running_stand(model: str, versus: str | None = None, more: Sequence[str] = ()) -> Iterator[Stand]:
+    """Start simulator and server, with `model` and `more` of the provider `sim`. Raises StandFailed.
+
+    With `versus`, such as MONITORING=false, a second server with that variable, on a database of its own.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
-        variables = _variables(directory)
-        simulator = Part("simulator", [*_manage(), "run_simulator"], variables, directory)
+        simulator = Part("simulator", [*_manage(), "run_simulator"], _variables(directory), directory)
         address = stack.enter_context(simulator.running("Simulator listening on "))
-        prepare = [sys.executable, "-m", "monitoring.load.prepare", f"{address}/v1", KEY_VARIABLE, model]
-        Part("database", prepare, variables, directory).finish()
-        port = str(_free_port())
-        server = Part("server", [sys.executable, "-m", "sasha.server"], variables | {"PORT": port}, directory)
-        url = stack.enter_context(server.running("Sasha Studio is at "))
-        yield Stand(url, address, server.pid)
+        other = None
+        if versus:
+            (directory / "other").mkdir()
+            name, _, value = versus.partition("=")
+            other = Other(*_start_server(stack, directory / "other", address, [model], {name: value}))
+        url, server_pid = _start_server(stack, directory, address, [model, *more], {})
+        yield Stand(url, address, server_pid, other)
+
+
+def _start_server(
+    stack: ExitStack, directory: Path, simulator: str, models: Sequence[str], changed: dict[str, str]
+) -> tuple[str, int]:
+    """Return the address and the process id of a server with a database of its own in `directory`."""
+    variables = _variables(directory) | changed | {"PORT": str(_free_port())}
+    prepare = [sys.executable, "-m", "monitoring.load.prepare", f"{simulator}/v1", KEY_VARIABLE, *models]
+    Part("database", prepare, variables, directory).finish()
+    server = Part("server", [sys.executable, "-m", "sasha.server"], variables, directory)
+    url = stack.enter_context(server.running("Sasha Studio is at "))
+    return url, server.pid
 
 
 def _manage() -> list[str]:

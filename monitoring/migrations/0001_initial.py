@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('provider_down', 'a provider is not asked'), ('error_rate', 'share of failed answers'), ('unknown_cost', 'answers of unknown cost'), ('budget', 'budget used'), ('memory_slope', 'memory grows'), ('disk', 'disk is filling up'), ('not_sealed', 'the audit is not sealed')], max_length=24, unique=True)),
                 ('enabled', models.BooleanField(default=True)),
-                ('threshold', models.FloatField(help_text="From this on it is one; the unit is the kind's.")),
+                ('threshold', models.FloatField(help_text="From this on there is an alert; more is worse.")),
                 ('clear_below', models.FloatField(help_text='Below this it is over.')),
                 ('for_seconds', models.PositiveIntegerField(default=60, help_text='It must have lasted so long.')),
                 ('clear_seconds', models.PositiveIntegerField(default=300, help_text='It must have been over for so long.')),
@@ -171,6 +171,23 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-began_at'],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'cleared'), _negated=True), fields=('rule', 'subject'), name='one_alert_at_a_time')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AlertMessage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('event', models.CharField(choices=[('fired', 'it began'), ('cleared', 'it is over')], max_length=8)),
+                ('created_at', models.DateTimeField()),
+                ('due_at', models.DateTimeField(help_text='Moved on by whoever begins to send it, so that nobody else does.')),
+                ('tries', models.PositiveSmallIntegerField(default=0)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('alert', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='monitoring.alert')),
+                ('receiver', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='monitoring.alertreceiver')),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('sent_at', None)), fields=['due_at'], name='alert_message_due')],
+                'constraints': [models.UniqueConstraint(fields=('alert', 'receiver', 'event'), name='told_once')],
             },
         ),
     ]

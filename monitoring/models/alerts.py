@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.db import models
 
 
@@ -20,7 +22,7 @@ class AlertRule(models.Model):
 
     kind = models.CharField(max_length=24, choices=RuleKind, unique=True)
     enabled = models.BooleanField(default=True)
-    threshold = models.FloatField(help_text="From this on it is one; the unit is the kind's.")
+    threshold = models.FloatField(help_text="From this on there is an alert; more is worse.")
     clear_below = models.FloatField(help_text="Below this it is over.")
     for_seconds = models.PositiveIntegerField(default=60, help_text="It must have lasted so long.")
     clear_seconds = models.PositiveIntegerField(default=300, help_text="It must have been over for so long.")
@@ -51,7 +53,8 @@ class AlertReceiver(models.Model):
         verbose_name_plural = "receivers of alerts"
 
     def __str__(self) -> str:
-        return self.address
+        """Return the host of a webhook: what follows is as good as a password, and this is for logs and lists."""
+        return urlsplit(self.address).hostname or self.address
 
 
 class AlertState(models.TextChoices):
@@ -86,3 +89,27 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class AlertEvent(models.TextChoices):
+    FIRED = "fired", "it began"
+    CLEARED = "cleared", "it is over"
+
+
+class AlertMessage(models.Model):
+    """What one receiver is still to be told of an alert, or has been: the outbox, which survives a restart."""
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="messages")
+    receiver = models.ForeignKey(AlertReceiver, models.CASCADE, related_name="messages")
+    event = models.CharField(max_length=8, choices=AlertEvent)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(help_text="Moved on by whoever begins to send it, so that nobody else does.")
+    tries = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["alert", "receiver", "event"], name="told_once")]
+        indexes = [models.Index(fields=["due_at"], condition=models.Q(sent_at=None), name="alert_message_due")]
+
+    def __str__(self) -> str:
+        return f"{self.alert}, {self.event}, to {self.receiver}"

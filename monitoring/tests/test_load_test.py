@@ -112,7 +112,7 @@ class TestRun:
                       "--model", MODEL, "--json")
         )  # fmt: skip
         (pair,) = told["pairs"]
-        for side in ("site", "bare"):
+        for side in ("site", "base"):
             run = pair[side]
             assert (run["figures"]["messages"], run["figures"]["errors"]) == (4, {})
             assert (run["served"]["asked"], run["served"]["asked_twice"], run["served"]["same_text"]) == (4, 0, 4)
@@ -123,6 +123,10 @@ class TestRun:
         measured = {row["name"]: row for row in told["rows"]}
         assert measured["errors"]["met"] is True
         assert measured["first token, median"]["ratio"] > 0
+
+    def test_compares_two_settings_side_by_side(self):
+        run = ("-n", "2", "--messages", "1", "--model", MODEL, "--repeat", "1")
+        assert "MONITORING=false" in load_test("--start", *run, "--versus", "MONITORING=false")
 
     def test_errors_are_counted_named_and_fail_the_command(self):
         with pytest.raises(CommandError, match="4 × error cut"):
@@ -152,6 +156,12 @@ class TestRefusals:
     def test_every_wait_is_bounded(self, seconds):
         with pytest.raises(CommandError, match="number of seconds from 0 to 600"):
             load_test("--timeout", seconds)
+
+    @pytest.mark.parametrize("with_it", [["--start", "--baseline"], [], ["--start"]])
+    def test_a_comparison_needs_one_thing_to_compare_with(self, with_it):
+        versus = "MONITORING" if with_it == ["--start"] else "MONITORING=false"
+        with pytest.raises(CommandError, match="--versus takes NAME=VALUE"):
+            load_test(*with_it, "--versus", versus)
 
     def test_only_the_simulator_is_started(self):
         with pytest.raises(CommandError, match="--start answers by a simulator"):

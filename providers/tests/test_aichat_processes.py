@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from providers import aichat, config
-from providers.aichat import Turn, set_limits
+from providers import aichat, config, sandbox
+from providers.aichat import Turn
 from providers.endings import Ending, Verdict, decide
 from providers.output import Output, Text
 from providers.tests.attempts import (
@@ -95,8 +95,8 @@ async def test_it_lives_in_its_own_session_and_within_its_limits(simulator, tmp_
         assert (os.getsid(child.pid), os.getpgid(child.pid)) == (child.pid, child.pid)
         assert child.cwd() == str(tmp_path / "aichat/home")
         assert "NoNewPrivs:\t1" in read(f"/proc/{child.pid}/status")
-        told = {limit: resource.prlimit(child.pid, limit) for limit, _ in aichat.LIMITS}
-        assert told == {limit: (value, value) for limit, value in aichat.LIMITS}
+        told = {limit: resource.prlimit(child.pid, limit) for limit, _ in sandbox.LIMITS.values()}
+        assert told == {limit: (value, value) for limit, value in sandbox.LIMITS.values()}
 
 
 async def test_it_inherits_its_prompt_and_its_three_pipes_and_nothing_of_its_neighbour(simulator, stand_in):
@@ -206,7 +206,7 @@ async def test_an_operators_lower_limit_stays(monkeypatch):
     child = await asyncio.create_subprocess_exec("/bin/sleep", "30")
     resource.prlimit(child.pid, resource.RLIMIT_CPU, (50, 50))
     try:
-        set_limits(child.pid)
+        sandbox.set_limits(child.pid)
         assert resource.prlimit(child.pid, resource.RLIMIT_CPU) == (50, 50)
         assert resource.prlimit(child.pid, resource.RLIMIT_CORE) == (0, 0)
     finally:

@@ -225,7 +225,8 @@ def test_a_wrong_path_is_blamed_on_the_address():
         assert check(make(httpd)).sentence == "It does not list its models (HTTP 404). Is the address right?"
 
 
-def test_loopback_is_not_asked_through_a_proxy(monkeypatch):
+def test_loopback_is_not_asked_through_a_proxy(monkeypatch, settings):
+    settings.EGRESS_PROXY = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     with server(b'{"data": []}') as httpd:
         assert check(make(httpd)).ok is True

@@ -77,8 +77,8 @@ def test_the_end_adds_what_is_known_and_what_it_cost(account, candidate):
 
 def test_an_end_takes_few_queries(account, candidate, django_assert_max_num_queries):
     pk = opened(account, candidate)
-    # The row and its price, the row again, what it held back, whose and which budgets, and its provider's state.
-    with django_assert_max_num_queries(7):
+    # The row and its price, the row again, what it held back, whose and which budgets, its provider's state, the audit.
+    with django_assert_max_num_queries(8):
         ledger.close_attempt(pk, COMPLETE, WHOLE)
 
 

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.output import Output, Reasoning, Text, ThinkSplitter
@@ -112,6 +112,7 @@ pieces = st.sampled_from(["a", "\n", "\n\n", "b\n", "漢😀", "<", "<thi", "", 
 deltas = st.lists(st.tuples(st.sampled_from([Text, Reasoning]), pieces), max_size=10)
 
 
+@example(deltas=[(Text, "\n"), (Text, "")], places=[], exit_code=0)
 @given(deltas=deltas, places=places, exit_code=st.sampled_from([0, 0, 1, -15]))
 def test_what_the_model_wrote_comes_back_to_the_byte(deltas, places, exit_code):
     aichat, transcript = Aichat(), Transcript()

@@ -1,9 +1,9 @@
-"""The encryption keys in the environment, and the secrets that local mode makes for itself."""
+"""Keys, amounts and ages in the environment, and the secrets that local mode makes for itself."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from sasha.settings import checked_encryption_keys, env_usd, kept_secret, make_encryption_key
+from sasha.settings import checked_encryption_keys, env_days, env_usd, kept_secret, make_encryption_key
 
 NEW, OLD = make_encryption_key(), make_encryption_key()
 
@@ -43,3 +43,17 @@ def test_an_amount_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch
     monkeypatch.setenv("SOME_USD", bad)
     with pytest.raises(ImproperlyConfigured, match=r"it must be an amount such as 0\.10"):
         env_usd("SOME_USD", "1")
+
+
+@pytest.mark.parametrize(("value", "least", "days"), [("0", 62, 0), ("62", 62, 62), ("1", 0, 1), (None, 62, 400)])
+def test_an_age_is_a_number_of_days(value, least, days, monkeypatch):
+    if value is not None:
+        monkeypatch.setenv("SOME_DAYS", value)
+    assert env_days("SOME_DAYS", 400, least) == days
+
+
+@pytest.mark.parametrize(("value", "least"), [("-1", 0), ("-1", 62), ("61", 62)])
+def test_an_age_that_removes_too_much_stops_the_start_with_a_sentence(value, least, monkeypatch):
+    monkeypatch.setenv("SOME_DAYS", value)
+    with pytest.raises(ImproperlyConfigured, match=f"it must be 0 for ever, or at least {max(least, 1)}"):
+        env_days("SOME_DAYS", 400, least)

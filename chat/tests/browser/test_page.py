@@ -323,7 +323,8 @@ async def test_enter_sends_and_shift_enter_does_not(page):
 
 
 async def test_what_a_model_says_never_becomes_html(page):
-    nasty = "<img src=x onerror=\"document.title='x'\"><script>document.title='x'</script> &amp; **b**"
+    # As a question, which the input policy lets pass.
+    nasty = "What is <img src=x onerror=\"document.title='x'\"><script>document.title='x'</script> &amp; **b**"
     await say(page, nasty, ECHO)
     await until_ended(page)
     assert await text_of(page) == nasty

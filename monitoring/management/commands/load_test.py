@@ -21,7 +21,7 @@ from django.db import DatabaseError
 
 from monitoring.load import report, sockets, stand
 from monitoring.load.bare import Bare
-from monitoring.load.measure import Pair, Trial
+from monitoring.load.measure import Other, Pair, Trial
 from monitoring.load.workload import Progress, Workload
 from providers import config
 from providers.models import Model
@@ -44,6 +44,7 @@ class Site:
     target: config.Target | None = None
     key: str = ""
     server_pid: int | None = None
+    other: Other | None = None
 
     @property
     def simulator(self) -> str:
@@ -66,7 +67,12 @@ class Command(BaseCommand):
         add("--timeout", type=_seconds, default=60.0, help="Seconds that one answer may take.")
         add("--start", action="store_true", help="Start a simulator and a site of its own, and stop both at the end.")
         add("--baseline", action="store_true", help="Before each run, the same with bare aichat, and the ratios.")
-        add("--repeat", type=_up_to(100), help="Runs. Default: 1; with --baseline 3 of each, in turns.")
+        add(
+            "--versus",
+            metavar="NAME=VALUE",
+            help="With --start: before each run, the same on a second site with this variable, and the ratios.",
+        )
+        add("--repeat", type=_up_to(100), help="Runs. Default: 1; compared with something 3 of each, in turns.")
         add("--json", action="store_true", help="Print everything measured as JSON.")
 
     def handle(self, **options: Any) -> None:
@@ -78,17 +84,16 @@ class Command(BaseCommand):
             at_once=options["at_once"],
             timeout=options["timeout"],
         )
-        repeat = options["repeat"] or (3 if options["baseline"] else 1)
-        if options["baseline"] and not settings.AICHAT:
-            raise CommandError("aichat is not installed: scripts/install-aichat")
+        repeat = options["repeat"] or (3 if options["baseline"] or options["versus"] else 1)
+        _check_comparison(options)
         with self._site(options) as site:
             if options["baseline"] and site.target is None:
                 raise CommandError(
                     f"--baseline needs the provider of {workload.model} in this command's database, or --start."
                 )
-            bare = Bare(site.target, site.key) if options["baseline"] and site.target else None
+            base = site.other or (Bare(site.target, site.key) if options["baseline"] and site.target else None)
             # Fresh conversations every time: answers to earlier runs are not in their history.
-            trial = Trial(secrets.token_hex(3), workload, site.url, site.simulator, bare, site.server_pid)
+            trial = Trial(secrets.token_hex(3), workload, site.url, site.simulator, base, site.server_pid)
             try:
                 pairs = asyncio.run(self._measure(trial, repeat, warm=options["start"]))
             except psutil.NoSuchProcess:
@@ -96,7 +101,9 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(pairs, workload), indent=1))
         else:
-            self.stdout.write("\n".join([_title(workload, repeat), *report.table(report.rows(pairs, workload))]))
+            rows = report.rows(pairs, workload, demanding=not options["versus"])
+            table = report.table(rows, options["versus"] or "bare aichat")
+            self.stdout.write("\n".join([_title(workload, repeat), *table]))
         _judge(pairs)
 
     async def _measure(self, trial: Trial, repeat: int, *, warm: bool) -> list[Pair]:
@@ -114,9 +121,9 @@ class Command(BaseCommand):
         if slug != "sim":
             raise CommandError("--start answers by a simulator: name a model of it, such as sim:sim-n100-gap20.")
         try:
-            with stand.running_stand(model) as started:
+            with stand.running_stand(model, options["versus"]) as started:
                 target = config.Target("openai", started.api_base, model)
-                yield Site(started.url, target, stand.KEY, started.server_pid)
+                yield Site(started.url, target, stand.KEY, started.server_pid, started.other)
         except stand.StandFailed as error:
             raise CommandError(str(error)) from None
 
@@ -141,6 +148,15 @@ class Meter:
         self._shown_at = now
         line = f"{self._what}: {progress.ended} of {progress.total} answers, {progress.failed} failed"
         self._write(f"\r{line}" if self._drawn else line, ending="\n" if over or not self._drawn else "")
+
+
+def _check_comparison(options: dict[str, Any]) -> None:
+    """Raise CommandError where there is nothing to compare with, or too much."""
+    versus = options["versus"]
+    if options["baseline"] and not settings.AICHAT:
+        raise CommandError("aichat is not installed: scripts/install-aichat")
+    if versus and (options["baseline"] or not options["start"] or "=" not in versus):
+        raise CommandError("--versus takes NAME=VALUE, needs --start, and does not go with --baseline.")
 
 
 def _up_to(limit: int) -> Callable[[str], int]:
@@ -196,7 +212,7 @@ def _title(workload: Workload, repeat: int) -> str:
 def _judge(pairs: Sequence[Pair]) -> None:
     """Raise CommandError for a measurement that failed: errors from 1 % on, or an answer that is not whole."""
     for pair in pairs:
-        for run in filter(None, (pair.bare, pair.site)):
+        for run in filter(None, (pair.base, pair.site)):
             if run.fault:
                 raise CommandError(f"Run {run.name}: {run.fault}.")
             if run.figures.error_share >= 0.01 or "wrong text" in run.figures.errors:

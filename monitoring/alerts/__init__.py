@@ -1,0 +1,11 @@
+"""Alerts: rules over what is measured, with two levels each so that nothing flaps, and messages to whoever is named.
+
+`measures` says how things are, `kinds` which rules there are, `hysteresis` what follows, `rounds` writes it down,
+`outbox` sends it.
+"""
+
+from __future__ import annotations
+
+from monitoring.alerts.listing import current, recent
+
+__all__ = ["current", "recent"]

@@ -1,0 +1,33 @@
+"""What the oldest server does about alerts while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from django.utils import timezone
+
+from chat import replicas, runner
+from chat.database import aside, db
+from monitoring.alerts import outbox, rounds
+from monitoring.models import AlertMessage
+
+
+async def evaluate_alerts() -> None:
+    """Look at every rule."""
+    await db(_evaluate, runner.current().replica)
+
+
+async def send_alerts() -> None:
+    """Send what there is to tell: to all receivers at once, so that a slow one keeps no other waiting."""
+    while messages := await db(_take, runner.current().replica):
+        await asyncio.gather(*(aside(partial(outbox.deliver, message)) for message in messages))
+
+
+def _evaluate(replica: str) -> None:
+    if replicas.is_oldest(replica):
+        rounds.evaluate(timezone.now())
+
+
+def _take(replica: str) -> list[AlertMessage]:
+    return outbox.take(timezone.now()) if replicas.is_oldest(replica) else []
