@@ -10,20 +10,16 @@ from chat.policy.reading import Reading
 from chat.policy.shape import find_all, shape
 from chat.policy.vocabulary import ALONE, ATTACKING, COMMON, NAMES, USUAL
 
-ATTACK = (
-    "(?:"
-    + "|".join(ATTACKING)
-    + r"|mkfs[.\w]{0,6}|net (?:user|localgroup|view|share|use|start)|(?:sc|reg) (?:query|add|delete)|openssl s_client"
-)
+ATTACK = "(?:" + "|".join(ATTACKING) + r"|mkfs[.\w]{0,6}|net (?:user|localgroup|view|share|use|start)"
+ATTACK += r"|(?:sc|reg) (?:query|add|delete)|openssl s_client"
 ATTACK += r"|(?:python[\d.]{0,5}|perl|ruby|php\d?|node|lua|awk)(?= -\w| ['\"]))(?:\.exe)?"
 WORD = "(?:" + "|".join(COMMON) + r")(?:\.exe)?"
 ARGUMENT = r"(?:[-/~.$*'\"\\{<>@]|\d|[a-z]:\\|[\w-]{1,40}+[./:\\][\w./\\:-])"
 # `echo hi` says nothing by itself; behind a separator it asks whether it was run.
 SPEAKING = r"(?:echo|printf)(?: [^\s=;|&(]|\$)"
 BEFORE = (
-    r"(?:(?:sudo|command|exec|nohup) |(?:/(?:usr/)?(?:local/)?)?s?bin/|[\w./]{1,20}/bin/|c:\\windows\\system32\\"
-    r"|\w{1,12}=\S{0,20} "
-    r"|\(|\{ ?|! ?|@)?"
+    r"(?:(?:sudo|command|exec|nohup) |(?:/(?:usr/)?(?:local/)?)?s?bin/|[\w./]{1,20}/bin/"
+    r"|c:\\windows\\system32\\|\w{1,12}=\S{0,20} |\(|\{ ?|! ?|@)?"
 )
 # No assignment, call or attribute: `; id = 5`, `&& ls.length`.
 NO_CODE = r"(?![\w.\[(]| ?[=:,)\]]|-[a-z]{3,})"
@@ -33,14 +29,11 @@ CHAINED = (
     shape(SEPARATOR + BEFORE + ATTACK + NO_CODE, ";", "&", "|"),
     shape(SEPARATOR + BEFORE + r"(?:" + WORD + r"(?:[ <>]{1,3}+" + ARGUMENT + r"|\$|/[a-z?]|<)|" + SPEAKING + r")"
           # Filters at the end of a pipe are how everybody reads a log.
-          r"(?<!\|grep -)(?<!\| grep -)(?<!\| head -)(?<!\| tail -)(?<!\| sort -)(?<!\| cut -)"
-          r"(?<!\| xargs -)(?<!\| sed ['\"-])"
-          r"(?<!\| awk ['\"-])(?<!\| grep ['\"/])(?<!\| uniq -)(?<!\| tee [a-z])(?<!\| less -)"
-          r"(?<!\| sed '')", ";", "&", "|"),
+          r"(?<!\|grep -)(?<!\| grep ['\"/-])(?<!\| head -)(?<!\| tail -)(?<!\| sort -)(?<!\| cut -)(?<!\| xargs -)"
+          r"(?<!\| sed ['\"-])(?<!\| awk ['\"-])(?<!\| uniq -)(?<!\| tee [a-z])(?<!\| less -)", ";", "&", "|"),
     # `Design & History` is a title.
-    shape(r"(?:[;&|](?<! &)[ \n;&|]{0,3}+(?=[a-z/({!@])|& (?=(?:id|dir|env|ver"
-    r"|df)\b))" + BEFORE + r"(?:" + "|".join(ALONE)
-          + r")(?:\.exe)? ?(?:$|[\n;|&#)`\"'}>\\]|%)", ";", "&", "|"),
+    shape(r"(?:[;&|](?<! &)[ \n;&|]{0,3}+(?=[a-z/({!@])|& (?=(?:id|dir|env|ver|df)\b))" + BEFORE
+          + r"(?:" + "|".join(ALONE) + r")(?:\.exe)? ?(?:$|[\n;|&#)`\"'}>\\]|%)", ";", "&", "|"),
 )  # fmt: skip
 SHAPES = (
     *CHAINED,
@@ -56,15 +49,14 @@ SHAPES = (
     # A program by its path, maybe with letters left open.
     shape(SEPARATOR + r"/[\w?*]{1,12}/[\w?*/.-]{1,60}+(?:[ \n]|$)", ";/", "; /", "|/", "| /", "&/", "& /"),
     # The same by way of PHP or of a server that expands its pages.
-    shape(r"(?:[;&|`]|<\?(?:php|=)?|\{?\$\{@?) {0,3}+(?:print\()?(?:phpinfo|system|passthru|shell_exec|popen"
-    r"|proc_open|pcntl_exec) ?\("
-          r"|\{\$\{\w{1,20}\(|;exec\(|<!-- ?#(?:exec|include|printenv)", "(", "<!"),
+    shape(r"(?:[;&|`]|<\?(?:php|=)?|\{?\$\{@?) {0,3}+(?:print\()?"
+          r"(?:phpinfo|system|passthru|shell_exec|popen|proc_open|pcntl_exec) ?\(|\{\$\{\w{1,20}\(|;exec\("
+          r"|<!-- ?#(?:exec|include|printenv)", "(", "<!"),
     # A line of its own, below one that is a value: `127.0.0.1`, then `cat /etc/passwd`.
-    shape(r"^[^\n]{0,60}?(?:\n|\\[nr])" + BEFORE + r"(?:(?:cat|head|tail|more|less|type|tac|nl) [/.~c$]|rm -|(?:wget"
-    r"|curl|nc|ncat) \S|ping -"
-          r"|sleep \d|(?:id|whoami|ls|pwd|uname|ifconfig|ipconfig|dir|env|ps|netstat)(?: -\w{1,6}| /\w*)?(?:$|\n)"
-          r"|(?:ba|z|k)?sh -"
-          r"|python\d? -c|perl -e|nslookup |powershell)", "\n", "\\n", "\\r"),
+    shape(r"^[^\n]{0,60}?(?:\n|\\[nr])" + BEFORE + r"(?:(?:cat|head|tail|more|less|type|tac|nl) [/.~c$]"
+          r"|rm -|(?:wget|curl|nc|ncat) \S|ping -|sleep \d"
+          r"|(?:id|whoami|ls|pwd|uname|ifconfig|ipconfig|dir|env|ps|netstat)(?: -\w{1,6}| /\w*)?(?:$|\n)"
+          r"|(?:ba|z|k)?sh -|python\d? -c|perl -e|nslookup |powershell)", "\n", "\\n", "\\r"),
 )  # fmt: skip
 
 # A single command between back-ticks with hardly a word beside it: `test `whoami``.
@@ -86,16 +78,19 @@ COMMAND_WORD = re.compile("|".join([*ATTACKING, *COMMON, *USUAL, "line", "shell"
 SENTENCE_END = re.compile(r"[.?!:,\n\"()]")
 LONGEST_APPENDED = 2000
 VOCABULARY = frozenset([*ATTACKING, *COMMON, *USUAL, *NAMES])
-# `cd src && ls`: behind what a developer begins with, whatever only looks is no attack.
-DEVELOPING = re.compile("(?:" + "|".join(USUAL) + r") [^;|]{1,200}+$")
-LOOKING = re.compile(r"&& ?(?:ls|pwd|tree|dir|cat|date|ps|ls -\w{1,4})\b")
+# `cd src && ls`: a chain of nothing but what developers do, or that only looks round, is no attack.
+RUNNING = {"sudo", "command", "echo", "python", "java"}
+HARMLESS = [*sorted({*USUAL} - RUNNING), "ls", "pwd", "tree", "dir", "date"]
+DEVELOPING = re.compile(
+    "(?:" + "|".join(USUAL) + r") [^;|&$`]{1,200}+(?:&& ?(?:" + "|".join(HARMLESS) + r")\b[^;|&$`]{0,200}+){1,8}$"
+)
 
 
 def find(reading: Reading) -> Iterator[re.Match[str]]:
     """Yield what a shell would run, were the text put into a line of it."""
-    # In this order, and each once.
-    if DEVELOPING.match(reading.text) and LOOKING.search(reading.text):
+    if DEVELOPING.match(reading.text):
         return
+    # In this order, and each once.
     for text in dict.fromkeys([reading.text, join_words(reading.text)]):
         yield from (match for match in find_all(SHAPES, text) if not _is_condition(match))
     yield from _find_substituted(reading)

@@ -21,11 +21,10 @@ TARGET = (
 )
 SENSITIVE = (
     r"(?:/etc/(?:passwd|shadow|group|gshadow|sudoers|master\.passwd|hosts|issue|crontab|fstab|ssh/\w{1,20}"
-    r"|mysql/my\.cnf"
-    r"|apache2/\S{1,40}|nginx/\S{1,40}|httpd/\S{1,40})|/proc/(?:self|\d{1,7})/\w{1,16}|/proc/(?:version|cmdline"
-    r"|mounts|net/\w{1,8})"
-    r"|/root/\.\w{1,20}|/home/[\w$]{1,20}/\.\w{1,20}\S{0,20}|(?:[a-z]:)?[\\/]{1,4}(?:windows|winnt|boot\.ini|inetpub"
-    r"|autoexec\.bat)\b"
+    r"|mysql/my\.cnf|apache2/\S{1,40}|nginx/\S{1,40}|httpd/\S{1,40})"
+    r"|/proc/(?:self|\d{1,7})/\w{1,16}|/proc/(?:version|cmdline|mounts|net/\w{1,8})"
+    r"|/root/\.\w{1,20}|/home/[\w$]{1,20}/\.\w{1,20}\S{0,20}"
+    r"|(?:[a-z]:)?[\\/]{1,4}(?:windows|winnt|boot\.ini|inetpub|autoexec\.bat)\b"
     r"|/var/log/\S{1,40}|/var/www/\S{1,60}|/(?:root|home/\w{1,20})/\.ssh/\w{1,20})"
 )
 SHAPES = (

@@ -47,6 +47,8 @@ DISGUISED = {
     "..\u2215..\u2215..\u2215etc\u2215passwd": "path_traversal",
     "test;\u202ecat${IFS}/etc/passwd": "command_injection",
     "test; c'a't /etc/passwd": "command_injection",
+    "cd /tmp && ls && rm -rf /": "command_injection",
+    "cd /tmp && sudo rm -rf /": "command_injection",
 }
 HONEST = [
     "What does `rm -rf /` do?",
@@ -56,6 +58,7 @@ HONEST = [
     "为什么 <script>alert(1)</script> 很危险？",
     "How do I run cd foo && make install on Windows?",
     "cd build && cmake .. && make -j4",
+    "cd ../../src && ls -la",
     "`ls` vs `dir`",
     "`test; rm -rf /`",
     "```\ntest; rm -rf /\n```",

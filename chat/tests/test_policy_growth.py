@@ -12,7 +12,7 @@ from chat.policy.normalise import normalise
 from chat.policy.quoting import set_apart
 
 PATTERNS = [each.pattern for kind in (command, script, paths, sql) for each in kind.SHAPES] + [
-    command.SUBSTITUTED, command.SPLITTING, command.QUOTED_PART, command.DEVELOPING, command.LOOKING,
+    command.SUBSTITUTED, command.SPLITTING, command.QUOTED_PART, command.DEVELOPING,
     script.SCRIPT_BODY, script.MARKUP, script.ADDRESS, sql.COMMENT, sql.EMPTY_COMMENT, sql.STATEMENT,
 ]  # fmt: skip
 # What the patterns begin with or repeat: each again and again is what could make one of them come back to it.
