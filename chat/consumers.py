@@ -149,8 +149,8 @@ class ChatConsumer(AsyncConsumer):
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
-            await db(_tell_rejected, self.visitor, refused.code, text or "")
-            await self._error(refused.sentence, refused.code, client_id or refused.client_id)
+            await db(_tell_rejected, self.visitor, refused, text or "")
+            await self._error(refused.sentence, refused.code, client_id or refused.client_id, rule=refused.rule)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
         except Draining:
@@ -192,7 +192,7 @@ class ChatConsumer(AsyncConsumer):
     async def on_post(self, frame: PostingFrame) -> None:
         assert self.visitor is not None
         if isinstance(frame, protocol.Start | protocol.Edit):
-            input_policy.check(frame.message, has_files=bool(frame.attachments))
+            frame = replace(frame, flags=input_policy.check(frame.message, has_files=bool(frame.attachments)))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
         self._know(posted.owner_id)
         for reply_id in posted.abandoned:
@@ -298,8 +298,8 @@ class ChatConsumer(AsyncConsumer):
         """Say that something else than a new message has changed the conversation."""
         await self._send(protocol.Changed(self.session, event["reason"]))
 
-    async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
-        await self._send(protocol.Error(sentence, code, self.session, client_id))
+    async def _error(self, sentence: str, code: str, client_id: str | None, *, rule: str | None = None) -> None:
+        await self._send(protocol.Error(sentence, code, self.session, client_id, rule=rule))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         if self.is_dismissed and not isinstance(frame, protocol.Closing):
@@ -319,8 +319,8 @@ def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
     return own
 
 
-def _tell_rejected(visitor: Visitor | None, code: str, text: str) -> None:
-    input_rejected.send(ChatConsumer, visitor=visitor, code=code, text=text)
+def _tell_rejected(visitor: Visitor | None, refused: BadFrame, text: str) -> None:
+    input_rejected.send(ChatConsumer, visitor=visitor, code=refused.code, text=text, rule=refused.rule)
 
 
 @transaction.atomic

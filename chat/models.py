@@ -63,6 +63,30 @@ class SiteSettings(models.Model):
         return "Site settings"
 
 
+class PolicyMode(models.TextChoices):
+    """What becomes of a message that breaks a rule of the input policy."""
+
+    REFUSE = "refuse", "refuse"
+    FLAG = "flag", "accept and flag"
+    OFF = "off", "off"
+
+
+class PolicyRule(models.Model):
+    """A rule of the input policy, by its name in `chat.policy.judging`, and how often it was broken."""
+
+    name = models.CharField(max_length=32, primary_key=True, editable=False)
+    mode = models.CharField(max_length=8, choices=PolicyMode, default=PolicyMode.REFUSE)
+    refused = models.PositiveBigIntegerField(default=0, editable=False)
+    flagged = models.PositiveBigIntegerField(default=0, editable=False)
+    last_hit_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Account(models.Model):
     """What a person has chosen for all of their conversations; made with the first choice."""
 
@@ -233,6 +257,9 @@ class Message(models.Model):
         max_digits=20, decimal_places=12, null=True, blank=True, help_text="Of all attempts. NULL is unknown."
     )
     cost_source = models.CharField(max_length=16, blank=True)
+
+    # Not stored: the rules of the input policy that flagged what is just being posted, for whoever hears of it.
+    flags: tuple[str, ...] = ()
 
     class Meta:
         ordering = ["created_at"]

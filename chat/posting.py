@@ -160,6 +160,7 @@ class Draft:
             role=Role.USER,
             text=frame.message,
         )
+        message.flags = frame.flags
         reply = Message(parent=message, requested_model=frame.model or self.conversation.model)
         reply.only_model = bool(frame.only_model and reply.requested_model)
         if frame.parameters:

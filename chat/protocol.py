@@ -41,12 +41,16 @@ class CloseCode:
 
 
 class BadFrame(Exception):
-    """A frame that cannot be taken, with the `code` and `sentence` of the `error` frame that answers it."""
+    """A frame that cannot be taken, with the `code` and `sentence` of the `error` frame that answers it.
 
-    def __init__(self, code: str, sentence: str) -> None:
+    `rule`: that of the input policy which refused it, if one did.
+    """
+
+    def __init__(self, code: str, sentence: str, *, rule: str | None = None) -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
+        self.rule = rule
         # Whose refusal this is, where that could be read.
         self.client_id: str | None = None
 
@@ -94,6 +98,10 @@ class FirstSettings(Parameters):
         return {name: value for name, value in given.items() if value is not None}
 
 
+# Of a field that is ours: it is neither read from the wire nor written to it.
+NOT_ON_THE_WIRE = {"wire": False}
+
+
 @dataclass(frozen=True)
 class Start:
     """Say something. A frame without a type is a `start`."""
@@ -107,6 +115,8 @@ class Start:
     attachments: list[uuid.UUID] | None = None
     parameters: Parameters | None = None
     settings: FirstSettings | None = None
+    # The rules of the input policy that let it pass and want it looked at.
+    flags: tuple[str, ...] = field(default=(), metadata=NOT_ON_THE_WIRE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,8 @@ class Edit:
     client_id: str | None = None
     attachments: list[uuid.UUID] | None = None
     parameters: Parameters | None = None
+    # As of Start.
+    flags: tuple[str, ...] = field(default=(), metadata=NOT_ON_THE_WIRE)
 
 
 @dataclass(frozen=True)
@@ -413,6 +425,7 @@ class Error:
     client_id: str | None = None
     reply_id: uuid.UUID | None = None
     retry_after_ms: int | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -521,7 +534,7 @@ _SPECS: dict[type, list[FieldSpec]] = {}
 def _specs(cls: type) -> list[FieldSpec]:
     if cls not in _SPECS:
         hints = typing.get_type_hints(cls)
-        _SPECS[cls] = [_spec(f, hints[f.name]) for f in dataclasses.fields(cls)]
+        _SPECS[cls] = [_spec(f, hints[f.name]) for f in dataclasses.fields(cls) if f.metadata.get("wire", True)]
     return _SPECS[cls]
 
 

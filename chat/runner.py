@@ -24,6 +24,7 @@ from chat.housekeeping import do_round as tidy_conversations
 from chat.housekeeping import purge_some
 from chat.identity import Visitor
 from chat.models import Message
+from chat.policy import modes as policy_modes
 from chat.posting import Posted, PostingFrame, post
 from chat.protocol import BadFrame
 from chat.replies import Reply, Slot
@@ -66,9 +67,11 @@ class Runner:
         """Register this replica and begin to watch: over its own replies, and over those of dead ones."""
         await db(replicas.register, self.replica)
         await db(replicas.interrupt_orphans)
+        await policy_modes.keep_up()
         self._loops = [
             asyncio.create_task(self._repeat(self._save, CHECKPOINT_SECONDS)),
             asyncio.create_task(self._repeat(self._beat, replicas.HEARTBEAT_SECONDS)),
+            asyncio.create_task(self._repeat(policy_modes.keep_up, policy_modes.SECONDS, later=True)),
             asyncio.create_task(self._repeat(self._tend, housekeeping.ROUND_SECONDS, later=True)),
         ]
 
@@ -306,6 +309,7 @@ class Runner:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await policy_modes.keep_up()
         await db(replicas.leave, self.replica)
 
 
@@ -324,3 +328,4 @@ def forget() -> None:
     """Forget a drained runner, so that the next use makes another."""
     global _runner
     _runner = None
+    policy_modes.forget()

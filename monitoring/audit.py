@@ -53,6 +53,7 @@ ACTIONS = {
         "price": "a price",
         "budget": "a budget",
         "site_settings": "the site's settings",
+        "policy_rule": "a rule of the input policy",
         "user": "an account, its password as changed only",
         "group": "a group of accounts",
         "token": "an API token, without itself",

@@ -9,7 +9,8 @@ from django.db import OperationalError
 
 from chat import replies, runner, viewing
 from chat.database import db
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, PolicyMode, PolicyRule
+from chat.policy import modes
 from providers.aichat import LIVE
 from sasha.testing import Socket, eventually, text_of
 
@@ -238,6 +239,8 @@ async def test_a_message_that_the_provider_refused_does_not_spoil_the_conversati
 
 async def test_the_history_arrives_exactly_as_it_was_written(site, simulator):
     odd = "\x01\x1b[31m\x7f\x85\x9f\u2028\u2029\ufeff\ufffe\uffff \u202e \U0001f600 é {{x}} # - : ' \" \\ \t\r\n\n end "
+    await PolicyRule.objects.acreate(name="control_characters", mode=PolicyMode.OFF)
+    await modes.keep_up()
     async with Socket("s") as socket:
         assert text_of(await socket.say(odd, model="sim:sim-echo")) == odd
         await socket.say("again", model="sim:sim-echo")

@@ -20,6 +20,8 @@ def on_reply_started(reply: Message, question: Message | None, owner: User, **_:
     """Write down what a person asked."""
     asked = {"conversation": str(reply.conversation_id), "reply": str(reply.pk), "model": reply.requested_model}
     if question:
+        if question.flags:
+            asked["flags"] = ", ".join(question.flags)
         deed = Deed("chat.message.posted", Actor.of(owner), Target("message", question.pk), asked, question.text)
     else:
         again = {"of": str(reply.parent_id), "continues": reply.continues}
@@ -61,11 +63,11 @@ def on_stop_requested(reply_id: UUID, user: User | None, **_: Any) -> None:
     record(Deed("chat.reply.stop_requested", Actor.of(user), Target("reply", reply_id)))
 
 
-def on_input_rejected(visitor: Visitor | None, code: str, text: str, **_: Any) -> None:
+def on_input_rejected(visitor: Visitor | None, code: str, text: str, rule: str | None = None, **_: Any) -> None:
     """Write down what was refused, and under which rule. Of what is longer than any message, only so much is kept."""
     actor = Actor(visitor.username, visitor.user_id) if visitor else Actor()
     sent = text[: settings.CHAT_MESSAGE_LENGTH]
-    record(Deed("chat.input.refused", actor, data={"rule": code, "characters": len(text)}, text=sent))
+    record(Deed("chat.input.refused", actor, data={"rule": rule or code, "characters": len(text)}, text=sent))
 
 
 def on_acted(

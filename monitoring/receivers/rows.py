@@ -15,7 +15,7 @@ from django.db.models import Model as Row
 from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
 
 from chat.identity import GUEST_PREFIX
-from chat.models import ApiToken, Share, SiteSettings
+from chat.models import ApiToken, PolicyRule, Share, SiteSettings
 from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AlertReceiver, AlertRule
@@ -69,6 +69,7 @@ WATCHED: dict[type[Row], Watched] = {
     ),
     Budget: Watched("budget", ("scope", "user_id", "period", "limit_usd", "enabled")),
     SiteSettings: Watched("site_settings", ("failover", "continue_prompt")),
+    PolicyRule: Watched("policy_rule", ("mode",)),
     User: Watched(
         "user",
         ("username", "email", "is_active", "is_staff", "is_superuser", "password"),

@@ -15,7 +15,8 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.database import db
-from chat.models import Message, SiteSettings
+from chat.models import Message, PolicyMode, PolicyRule, SiteSettings
+from chat.policy import modes
 from chat.tests.talks import make_talk, say
 from monitoring import audit
 from monitoring.audit import ACTIONS, Actor, Deed, record
@@ -284,9 +285,22 @@ async def test_what_is_refused_is_kept_with_its_rule(simulator):
         await socket.receive()
         await socket.send(type="stop", replyId=str(uuid.uuid4()))
         await socket.receive()
+        await socket.send(message="1 OR 1=1")
+        await socket.receive()
     refused = await found("chat.input.refused")
-    assert [entry["data"]["rule"] for entry in refused] == ["bad_json", "empty_message", "not_found"]
+    assert [entry["data"]["rule"] for entry in refused] == ["bad_json", "empty_message", "not_found", "sql_injection"]
     assert refused[0]["text"] == "{"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_is_flagged_is_kept_with_the_rule(simulator, monkeypatch):
+    monkeypatch.setattr(modes, "_modes", {})
+    await PolicyRule.objects.acreate(name="sql_injection", mode=PolicyMode.FLAG)
+    await make_simulated(simulator, "sim-n5")
+    async with running_site(), Socket("one") as socket:
+        await socket.say("1 OR 1=1", model="sim:sim-n5")
+        await socket.say("One or two?", model="sim:sim-n5")
+    assert [entry["data"].get("flags") for entry in await found("chat.message.posted")] == ["sql_injection", None]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -44,6 +44,9 @@ PAGES = [
     "/admin/auth/user/",
     "/admin/auth/user/1/change/",
     "/admin/chat/sitesettings/",
+    "/admin/chat/policyrule/",
+    "/admin/chat/policyrule/too_long/change/",
+    "/admin/chat/policyrule/try/",
 ]
 
 pytestmark = [

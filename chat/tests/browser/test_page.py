@@ -282,6 +282,16 @@ async def test_a_refused_message_comes_back_to_the_composer(page):
     await expect(page.locator("[data-empty]")).to_be_visible()
 
 
+async def test_what_reads_like_an_attack_comes_back_with_the_way_to_ask_it(page):
+    await say(page, "test; rm -rf /")
+    await expect(page.locator("[data-status]")).to_contain_text("put it in a code block")
+    assert await page.input_value("[data-composer]") == "test; rm -rf /"
+    await expect(page.locator("[data-message]")).to_have_count(0)
+    await say(page, "```\ntest; rm -rf /\n```", ECHO)
+    await until_ended(page)
+    await expect(page.locator("[data-status]")).to_be_hidden()
+
+
 async def test_a_message_that_is_too_long_stays_where_it_is(page):
     await page.fill("[data-composer]", "x" * 32_007)
     await page.press("[data-composer]", "Enter")
@@ -313,7 +323,8 @@ async def test_enter_sends_and_shift_enter_does_not(page):
 
 
 async def test_what_a_model_says_never_becomes_html(page):
-    nasty = "<img src=x onerror=\"document.title='x'\"><script>document.title='x'</script> &amp; **b**"
+    # As a question, which the input policy lets pass.
+    nasty = "What is <img src=x onerror=\"document.title='x'\"><script>document.title='x'</script> &amp; **b**"
     await say(page, nasty, ECHO)
     await until_ended(page)
     assert await text_of(page) == nasty

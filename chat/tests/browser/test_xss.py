@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from chat.policy.judging import CONTROL
 from chat.tests.browser.pages import BROWSER, ECHO, replies, say, until_ended
 from chat.tests.payloads import find_payloads
 
@@ -128,13 +129,16 @@ async def test_no_payload_gets_through_the_renderer_wherever_it_is_cut(watched):
 
 async def test_payloads_in_an_answer_stay_text_live_and_stored(watched):
     page, strange = watched
-    chosen = random.Random(SEED).sample(find_payloads(), 60)
-    await say(page, "<img src=x onerror=alert(1)>\n\n" + "\n\n".join(f"{text} [x]({text})" for text in chosen), ECHO)
+    # What the input policy lets pass: a question about them, without control characters.
+    chosen = random.Random(SEED).sample([text for text in find_payloads() if not CONTROL.search(text)], 60)
+    await say(
+        page, "What is <img src=x onerror=alert(1)>\n\n" + "\n\n".join(f"{text} [x]({text})" for text in chosen), ECHO
+    )
     await until_ended(page)
-    await expect(replies(page).locator("p").first).to_have_text("<img src=x onerror=alert(1)>")
+    await expect(replies(page).locator("p").first).to_have_text("What is <img src=x onerror=alert(1)>")
     for _ in range(2):
         found = await page.locator("[data-role=assistant] [data-text]").evaluate_all(f"parts => parts.map({INSPECT})")
         assert found == [[]]
         await assert_nothing_happened(page, strange)
         await page.reload()
-        await expect(replies(page).locator("p").first).to_have_text("<img src=x onerror=alert(1)>")
+        await expect(replies(page).locator("p").first).to_have_text("What is <img src=x onerror=alert(1)>")

@@ -1,0 +1,39 @@
+"""One shape that an attack has: a pattern, and the literals without which it cannot match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+# Whoever repeats an attack so often has made the point.
+MOST_HITS = 64
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`pattern` is searched only in a text that has one of `literals`: looking for those costs next to nothing."""
+
+    pattern: re.Pattern[str]
+    literals: tuple[str, ...]
+
+    def find(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the matches in `text`."""
+        if any(literal in text for literal in self.literals):
+            for count, match in enumerate(self.pattern.finditer(text)):
+                if count == MOST_HITS:
+                    return
+                yield match
+
+
+def shape(pattern: str, *literals: str) -> Shape:
+    """Return the shape of `pattern`. It must not be able to backtrack far: bounded or possessive quantifiers only."""
+    return Shape(re.compile(pattern), literals)
+
+
+def find_all(shapes: Iterable[Shape], text: str) -> Iterator[re.Match[str]]:
+    """Return what matches the first of `shapes` that matches at all."""
+    for each in shapes:
+        if hits := list(each.find(text)):
+            return iter(hits)
+    return iter(())

@@ -1,0 +1,1 @@
+"""What an attacker would try, and what honest people say, for proving both from outside."""
