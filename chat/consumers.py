@@ -19,13 +19,14 @@ from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import attachments, branches, groups, input_policy, protocol, runner, viewing
+from chat import attachments, branches, groups, input_policy, protocol, rates, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_language
 from chat.models import Conversation, Message, Role, State
 from chat.posting import PostingFrame, find_conversation
 from chat.protocol import BadFrame, CloseCode
+from chat.rates import TooMany
 from chat.runner import Draining
 from chat.signals import input_rejected
 from chat.sockets import open_sockets
@@ -90,6 +91,8 @@ class ChatConsumer(AsyncConsumer):
                 _("You have %(count)s connections open; no more are allowed.")
                 % {"count": settings.CHAT_SOCKETS_PER_USER},
             )
+        elif rates.is_too_many("RATE_SOCKETS_PER_USER", visitor.key):
+            await self._close(CloseCode.TOO_MANY, _("You connect too often. Try again in a minute."))
         else:
             self.session, self.visitor = names[0], visitor
             open_sockets.add(visitor.key, self)
@@ -136,6 +139,7 @@ class ChatConsumer(AsyncConsumer):
         text = message.get("text")
         client_id = None
         try:
+            rates.hit("RATE_FRAMES_PER_USER", self.visitor.key)
             frame = protocol.parse(text)
             client_id = getattr(frame, "client_id", None)
             await self._join()
@@ -143,6 +147,9 @@ class ChatConsumer(AsyncConsumer):
         except BadFrame as refused:
             input_rejected.send(ChatConsumer, visitor=self.visitor, code=refused.code, text=text)
             await self._error(refused.sentence, refused.code, client_id or refused.client_id)
+        except TooMany as refused:
+            sorry = _("You send too much at once. Wait a moment.")
+            await self._error(sorry, "too_many", client_id, refused.retry_after_ms)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
         except Draining:
@@ -183,6 +190,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def on_post(self, frame: PostingFrame) -> None:
         assert self.visitor is not None
+        rates.hit_message(self.visitor.key, self.visitor.token_id, self.visitor.address)
         if isinstance(frame, protocol.Start | protocol.Edit):
             input_policy.check(frame.message, has_files=bool(frame.attachments))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
@@ -290,8 +298,8 @@ class ChatConsumer(AsyncConsumer):
         """Say that something else than a new message has changed the conversation."""
         await self._send(protocol.Changed(self.session, event["reason"]))
 
-    async def _error(self, sentence: str, code: str, client_id: str | None) -> None:
-        await self._send(protocol.Error(sentence, code, self.session, client_id))
+    async def _error(self, sentence: str, code: str, client_id: str | None, retry_after_ms: int | None = None) -> None:
+        await self._send(protocol.Error(sentence, code, self.session, client_id, retry_after_ms=retry_after_ms))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         if self.is_dismissed and not isinstance(frame, protocol.Closing):

@@ -1,9 +1,13 @@
 """The encryption keys in the environment, and the secrets that local mode makes for itself."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from sasha.settings import checked_encryption_keys, env_usd, kept_secret, make_encryption_key
+from sasha.settings import checked_encryption_keys, env_proxies, env_rate, env_usd, kept_secret, make_encryption_key
 
 NEW, OLD = make_encryption_key(), make_encryption_key()
 
@@ -43,3 +47,37 @@ def test_an_amount_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch
     monkeypatch.setenv("SOME_USD", bad)
     with pytest.raises(ImproperlyConfigured, match=r"it must be an amount such as 0\.10"):
         env_usd("SOME_USD", "1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [("production", ["__Host-sessionid", "__Host-csrftoken"]), ("local", ["sessionid", "csrftoken"])],
+)
+def test_the_cookies_of_production_belong_to_this_host_alone(tmp_path, mode, names):
+    code = (
+        "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME,"
+        " s.SESSION_COOKIE_SAMESITE, s.CSRF_COOKIE_SAMESITE, s.SESSION_COOKIE_SECURE)"
+    )
+    environment = {"SASHA_MODE": mode, "SECRET_KEY": "x" * 60, "DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    environment["DJANGO_SETTINGS_MODULE"] = "sasha.settings"
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [*names, "Lax", "Lax", str(mode == "production")]
+
+
+@pytest.mark.parametrize("bad", ["often", "0/minute", "-1/minute", "5", ""])
+def test_a_rate_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch):
+    monkeypatch.setenv("RATE_X", bad)
+    with pytest.raises(ImproperlyConfigured, match="RATE_X"):
+        env_rate("RATE_X", "1/minute")
+
+
+@pytest.mark.parametrize(
+    ("given", "number"), [("true", 1), ("false", 0), ("2", 2), ("", None), ("-1", None), ("x", None)]
+)
+def test_proxies_are_counted(given, number, monkeypatch):
+    monkeypatch.setenv("BEHIND_X", given)
+    if number is None:
+        with pytest.raises(ImproperlyConfigured, match="BEHIND_X"):
+            env_proxies("BEHIND_X")
+    else:
+        assert env_proxies("BEHIND_X") == number
