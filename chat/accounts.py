@@ -17,7 +17,7 @@ from django.db.models import F
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from chat import identity
+from chat import identity, sessions
 from chat.identity import GUEST_PREFIX, LOCAL_USER, SESSION_EPOCH, epoch_of
 from chat.models import Account, ApiToken, Attachment, Conversation, SiteSettings
 from chat.signals import tell
@@ -99,7 +99,7 @@ def _adopt(guest_name: str, user: User) -> None:
 
 def _begin_session(request: HttpRequest, user: User) -> None:
     # Gives the session another key, so that nobody can have planted the one of before.
-    auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
     if guest_name := identity.guest_name_of(request):
         identity.forget_guest(request)
         # Before the rows change for others: a tab that comes back too early, with the old cookie, is told to try again.
@@ -110,6 +110,7 @@ def _begin_session(request: HttpRequest, user: User) -> None:
 def note_epoch(request: HttpRequest, user: User, **_: Any) -> None:
     """Write into a new session, the admin's too, since when it counts."""
     request.session[SESSION_EPOCH] = epoch_of(user)
+    sessions.begin(request.session)
 
 
 def sign_out(request: HttpRequest) -> None:

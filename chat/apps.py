@@ -11,7 +11,7 @@ class ChatConfig(AppConfig):
     name = "chat"
 
     def ready(self) -> None:
-        from chat import accounts  # noqa: F401 (hears of sign-ins)
+        from chat import accounts, doors  # noqa: F401 (hear of sign-ins)
         from chat.replies import refresh_totals  # needs the models
         from providers.signals import attempts_repriced
 

@@ -1,9 +1,45 @@
-"""How Django finds the user of a session, and the one that a password belongs to."""
+"""Who may try a password now, how Django finds the user of a session, and the one that a password belongs to."""
 
 from __future__ import annotations
 
+from time import sleep
+from typing import Any
+
+from axes.backends import AxesStandaloneBackend
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+from chat import rates
+from chat.rates import TooMany
+
+# What a guess costs where too many were wrong for that name. Its owner waits as long, once.
+SLOW_SECONDS = 2.0
+
+
+class Doorkeeper(AxesStandaloneBackend):
+    """Asked before every password, the admin's door included.
+
+    Axes locks one name out for one address, so that nobody can lock somebody else out. Beside it stand a limit for each
+    address, whatever the names, and a pause for each name, wherever the guesses come from.
+    """
+
+    def authenticate(
+        self, request: HttpRequest, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> None:
+        """Return for who may try. Raises PermissionDenied, which ends the sign-in, and marks the request for axes."""
+        try:
+            rates.hit("RATE_SIGN_INS_PER_ADDRESS", rates.network_of_request(request))
+        except TooMany as refused:
+            request.axes_locked_out = True  # type: ignore[attr-defined]
+            raise PermissionDenied from refused
+        super().authenticate(request, username, password, **kwargs)
+        try:
+            rates.check("RATE_FAILURES_PER_NAME", (username or "").casefold())
+        except TooMany:
+            # On the thread of this request alone.
+            sleep(SLOW_SECONDS)
 
 
 class AccountBackend(ModelBackend):

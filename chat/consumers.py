@@ -21,13 +21,14 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from chat import attachments, branches, groups, input_policy, protocol, runner, viewing
+from chat import attachments, branches, groups, input_policy, protocol, rates, runner, viewing
 from chat.admission import CHANGED, Dismissal, Dismissed, admit
 from chat.database import db
 from chat.identity import Visitor, find_language
 from chat.models import Conversation, Message, Role, State
 from chat.posting import PostingFrame, find_conversation
 from chat.protocol import BadFrame, CloseCode
+from chat.rates import TooMany
 from chat.runner import Draining
 from chat.signals import input_rejected, stop_requested, tell
 from chat.sockets import open_sockets
@@ -93,6 +94,8 @@ class ChatConsumer(AsyncConsumer):
                 _("You have %(count)s connections open; no more are allowed.")
                 % {"count": settings.CHAT_SOCKETS_PER_USER},
             )
+        elif rates.is_too_many("RATE_SOCKETS_PER_USER", visitor.key):
+            await self._close(CloseCode.TOO_MANY, _("You connect too often. Try again in a minute."))
         else:
             self.session, self.visitor = names[0], visitor
             open_sockets.add(visitor.key, self)
@@ -139,18 +142,22 @@ class ChatConsumer(AsyncConsumer):
         self.frames += 1
         # A frame is a request, and so is whatever comes of it.
         with bound_contextvars(request_id=f"{get_contextvars().get('connection_id', '')}-{self.frames}"):
-            await self._handle(message.get("text"))
+            await self._handle(self.visitor, message.get("text"))
 
-    async def _handle(self, text: str | None) -> None:
+    async def _handle(self, visitor: Visitor, text: str | None) -> None:
         client_id = None
         try:
+            rates.hit("RATE_FRAMES_PER_USER", visitor.key)
             frame = protocol.parse(text)
             client_id = getattr(frame, "client_id", None)
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
-            await db(_tell_rejected, self.visitor, refused, text or "")
+            await db(_tell_rejected, visitor, refused, text or "")
             await self._error(refused.sentence, refused.code, client_id or refused.client_id, rule=refused.rule)
+        except TooMany as refused:
+            sorry = _("You send too much at once. Wait a moment.")
+            await self._error(sorry, "too_many", client_id, retry_after_ms=refused.retry_after_ms)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
         except Draining:
@@ -191,6 +198,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def on_post(self, frame: PostingFrame) -> None:
         assert self.visitor is not None
+        rates.hit_message(self.visitor.key, self.visitor.token_id, self.visitor.address)
         if isinstance(frame, protocol.Start | protocol.Edit):
             frame = replace(frame, flags=input_policy.check(frame.message, has_files=bool(frame.attachments)))
         posted = await self.runner.accept(self.visitor, self.session, frame, self._on_stored)
@@ -298,8 +306,8 @@ class ChatConsumer(AsyncConsumer):
         """Say that something else than a new message has changed the conversation."""
         await self._send(protocol.Changed(self.session, event["reason"]))
 
-    async def _error(self, sentence: str, code: str, client_id: str | None, *, rule: str | None = None) -> None:
-        await self._send(protocol.Error(sentence, code, self.session, client_id, rule=rule))
+    async def _error(self, sentence: str, code: str, client_id: str | None, **more: Any) -> None:
+        await self._send(protocol.Error(sentence, code, self.session, client_id, **more))
 
     async def _send(self, frame: protocol.ServerFrame) -> None:
         if self.is_dismissed and not isinstance(frame, protocol.Closing):
@@ -319,7 +327,7 @@ def _get_own(user: User | None, reply_id: UUID) -> QuerySet[Message]:
     return own
 
 
-def _tell_rejected(visitor: Visitor | None, refused: BadFrame, text: str) -> None:
+def _tell_rejected(visitor: Visitor, refused: BadFrame, text: str) -> None:
     input_rejected.send(ChatConsumer, visitor=visitor, code=refused.code, text=text, rule=refused.rule)
 
 

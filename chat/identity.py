@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -22,9 +22,10 @@ from django.http import Http404, HttpRequest, HttpResponse, parse_cookie
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import translation
 
-from chat import tokens
+from chat import rates, tokens
 from chat.database import db
 from chat.models import ApiToken
+from chat.rates import TooMany
 
 GUEST_COOKIE = "sasha_guest"
 GUEST_COOKIE_SECONDS = 365 * 24 * 3600
@@ -55,6 +56,8 @@ class Visitor:
     session_key: str = ""
     token_id: uuid.UUID | None = None
     stamp: str = ""
+    # As rates count it; the same person may be at several.
+    address: str | None = field(default=None, compare=False)
 
     @property
     def is_account(self) -> bool:
@@ -145,6 +148,11 @@ def get_user_or_404(request: HttpRequest) -> User:
 
 def find_visitor(request: HttpRequest) -> Visitor | None:
     """Return who speaks the wire protocol over HTTP: as on the socket, but whoever it is can fetch the answer later."""
+    visitor = _find_visitor(request)
+    return replace(visitor, address=rates.network_of_request(request)) if visitor else None
+
+
+def _find_visitor(request: HttpRequest) -> Visitor | None:
     if has_token(request):
         token = request.api_token  # type: ignore[attr-defined]
         return _visitor_of_token(token) if token else None
@@ -190,7 +198,20 @@ class SocketIdentity:
         if "origin" in headers and headers["origin"] not in settings.CSRF_TRUSTED_ORIGINS:
             await refuse(scope, receive, send)
             return
-        await self.app({**scope, "visitor": await _find_socket_visitor(headers)}, receive, send)
+        address = address_of(scope)
+        try:
+            visitor = await _find_socket_visitor(headers, address)
+        except TooMany:
+            await refuse(scope, receive, send, status=429)
+            return
+        known = replace(visitor, address=address) if visitor else None
+        await self.app({**scope, "visitor": known}, receive, send)
+
+
+def address_of(scope: dict[str, Any]) -> str | None:
+    """Return what counts as the address that a socket comes from; None in tests, where there is none."""
+    host, _ = scope.get("client") or (None, 0)
+    return rates.network_of(host)
 
 
 def _headers_of(scope: dict[str, Any]) -> dict[str, str]:
@@ -206,17 +227,21 @@ def find_language(scope: dict[str, Any]) -> str:
     return translation.get_language_from_request(request)
 
 
-async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer a handshake with HTTP 403."""
+async def refuse(scope: dict[str, Any], receive: Any, send: Any, status: int = 403) -> None:
+    """Answer a handshake with an HTTP status; servers without that extension know 403 only."""
     await receive()
-    await send({"type": "websocket.close"})
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+    else:
+        await send({"type": "websocket.close"})
 
 
-async def _find_socket_visitor(headers: dict[str, str]) -> Visitor | None:
+async def _find_socket_visitor(headers: dict[str, str], address: str | None) -> Visitor | None:
     # A token decides alone, whatever else comes with it: a bad one is a stranger's.
     authorization = headers.get("authorization", "")
     if tokens.is_meant(authorization):
-        return await db(_visitor_by_token, authorization)
+        return await db(_visitor_by_token, authorization, address)
     if "origin" not in headers:
         return Visitor(LOCAL_USER, can_return=False) if settings.LOCAL_MODE else None
     cookies = parse_cookie(headers.get("cookie", ""))
@@ -242,8 +267,8 @@ def _visitor_of_session(user: User, session_key: str) -> Visitor:
     )
 
 
-def _visitor_by_token(authorization: str) -> Visitor | None:
-    token = tokens.find_used(authorization)
+def _visitor_by_token(authorization: str, address: str | None) -> Visitor | None:
+    token = tokens.find_used(authorization, address)
     return _visitor_of_token(token) if token else None
 
 

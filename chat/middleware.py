@@ -1,4 +1,7 @@
-"""What is settled about the person before a view runs: whether their session or token counts, and in which language."""
+"""What is settled about the person before a view runs.
+
+Whether they come too often, whether their session or token counts, and in which language they are answered.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,23 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import redirect
 from django.utils import translation
 
-from chat import tokens
+from chat import doors, rates, sessions, tokens
 from chat.identity import SESSION_EPOCH, epoch_of
+from chat.rates import TooMany
+
+
+class AddressRateMiddleware:
+    """Refuse who asks too often, before anything is looked up for them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            rates.hit("RATE_REQUESTS_PER_ADDRESS", rates.network_of_request(request))
+        except TooMany as refused:
+            return doors.refuse(request, refused)
+        return self.get_response(request)
 
 
 class AccountMiddleware:
@@ -24,19 +42,32 @@ class AccountMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            self._read_token(request)
+            # Visitors without a session cost no query.
+            if settings.SESSION_COOKIE_NAME in request.COOKIES and isinstance(request.user, User):
+                self._settle(request, request.user)
+        except TooMany as refused:
+            return doors.refuse(request, refused)
+        return self.get_response(request)
+
+    def _read_token(self, request: HttpRequest) -> None:
         authorization = request.headers.get("Authorization", "")
-        request.api_token = tokens.find_used(authorization) if authorization else None  # type: ignore[attr-defined]
+        request.api_token = None  # type: ignore[attr-defined]
+        if authorization:
+            request.api_token = tokens.find_used(  # type: ignore[attr-defined]
+                authorization, rates.network_of_request(request)
+            )
+        if request.api_token:  # type: ignore[attr-defined]
+            rates.hit("RATE_REQUESTS_PER_USER", request.api_token.user_id)  # type: ignore[attr-defined]
         if request.api_token and settings.SESSION_COOKIE_NAME not in request.COOKIES:  # type: ignore[attr-defined]
             # No other site can make a browser send this header, and there is no cookie that it could misuse.
             request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
-        # Visitors without a session cost no query.
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and isinstance(request.user, User):
-            self._settle(request, request.user)
-        return self.get_response(request)
 
     def _settle(self, request: HttpRequest, user: User) -> None:
-        if request.session.get(SESSION_EPOCH, 0) != epoch_of(user):
-            # Signed out everywhere since.
+        rates.hit("RATE_REQUESTS_PER_USER", user.pk)
+        if request.session.get(SESSION_EPOCH, 0) != epoch_of(user) or not sessions.is_alive(request.session):
+            # Signed out everywhere since, or too long ago.
             auth.logout(request)
             return
         language = user.account.language if hasattr(user, "account") else ""

@@ -205,8 +205,9 @@ CLIENT_FRAMES: dict[str, type[ClientFrame]] = {frame.type: frame for frame in ty
 def parse(text: str | None) -> ClientFrame:
     """Return the frame in `text` (None: a binary frame). Raises BadFrame for anything that is not exactly one."""
     try:
-        data = json.loads(text or "")
+        data = json.loads(text or "", object_pairs_hook=_object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
+        # Of a number with thousands of digits, and of brackets a thousand deep, Python makes nothing.
         raise BadFrame("bad_json", "This is not JSON. Send one JSON object as a text frame.") from None
     if not isinstance(data, dict):
         raise BadFrame("bad_frame", "Send one JSON object.")
@@ -219,6 +220,19 @@ def parse(text: str | None) -> ClientFrame:
     except BadFrame as refused:
         refused.client_id = _find_client_id(data)
         raise
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what stands in one object; of a name that stands in it twice, another reader may take the other value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadFrame("bad_json", "A name stands twice in one object.")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are Python's and not JSON's. Raises ValueError."""
+    raise ValueError(name)
 
 
 def _find_client_id(data: dict[str, Any]) -> str | None:
@@ -276,7 +290,7 @@ def _checked_text(value: str, name: str) -> str:
 
 
 def _checked_number(value: float, name: str) -> float:
-    # JSON as Python reads it knows NaN, Infinity and whole numbers of any length.
+    # JSON knows no largest number: 1e999 is read as infinite.
     if not -1e15 < value < 1e15:
         raise BadFrame("bad_frame", f"The field {name!r} is out of range.")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from asyncio import Semaphore, TimerHandle, get_running_loop, sleep
+from asyncio import TimerHandle, get_running_loop, sleep
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -22,6 +22,7 @@ from structlog.contextvars import get_contextvars
 from chat.attachments import load_images
 from chat.database import db
 from chat.failover import OverlapTrimmer, Tried, as_clause, list_tried, who_is_next
+from chat.fairness import FairSemaphore
 from chat.history import IMAGE_CHARACTERS, Branch
 from chat.models import Failover, Message, State
 from chat.plans import Plan, find_continue_prompt, find_policy
@@ -56,14 +57,15 @@ class Slot:
     More of them at once would only hold each other up: all of that way is processor time.
     """
 
-    def __init__(self, semaphore: Semaphore) -> None:
+    def __init__(self, semaphore: FairSemaphore, owner_key: str) -> None:
         self._semaphore = semaphore
+        self._owner_key = owner_key
         self._timer: TimerHandle | None = None
 
     async def acquire(self) -> None:
         """Wait for a place, unless this one has it already. It is lost after LONGEST_START_SECONDS."""
         if self._timer is None:
-            await self._semaphore.acquire()
+            await self._semaphore.acquire(self._owner_key)
             self._timer = get_running_loop().call_later(LONGEST_START_SECONDS, self.free)
 
     def free(self) -> None:
@@ -71,7 +73,7 @@ class Slot:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-            self._semaphore.release()
+            self._semaphore.release(self._owner_key)
 
 
 # How an attempt ended, and what is known about it.
@@ -85,6 +87,8 @@ class Reply:
     id: uuid.UUID
     conversation_id: uuid.UUID
     slot: Slot
+    # `Visitor.key` of who asked.
+    owner_key: str = ""
     plan: Plan | None = None
     epoch: int = 1
     received_at: float = field(default_factory=time.monotonic)

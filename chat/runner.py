@@ -20,6 +20,7 @@ from structlog.contextvars import bind_contextvars
 
 from chat import checkpoints, groups, plans, replicas, replies, titles
 from chat.database import aside, db
+from chat.fairness import FairSemaphore, Turns
 from chat.housekeeping import do_round as tidy_conversations
 from chat.housekeeping import purge_some
 from chat.identity import Visitor
@@ -57,9 +58,10 @@ class Runner:
         self.leaving = self.draining = False
         self._waiting: list[Reply] = []
         self._begun: dict[UUID, Reply] = {}
+        self._turns = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
-        self._starting = asyncio.Semaphore(settings.CHAT_STARTS_IN_FLIGHT)
+        self._starting = FairSemaphore(settings.CHAT_STARTS_IN_FLIGHT)
         self._positions: dict[UUID, int] = {}
         self._moved = asyncio.Event()
 
@@ -87,6 +89,10 @@ class Runner:
         """
         if len(self._waiting) >= settings.CHAT_WAITING:
             raise BadFrame("too_many", _("Too many messages wait for their answers already. Try again later."))
+        own = sum(reply.owner_key == visitor.key for reply in self._waiting)
+        if own >= settings.CHAT_WAITING_PER_USER:
+            words = _("%(count)s of your messages wait for their answers already. Try again later.")
+            raise BadFrame("too_many", words % {"count": own})
         task = asyncio.create_task(self._accept(visitor, session, frame, on_stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -96,7 +102,7 @@ class Runner:
         self, visitor: Visitor, session: str, frame: PostingFrame, on_stored: Callable[[UUID], None]
     ) -> Posted:
         received_at = time.monotonic()
-        slot = Slot(self._starting)
+        slot = Slot(self._starting, visitor.key)
         await slot.acquire()
         try:
             if self.draining:
@@ -104,7 +110,7 @@ class Runner:
             posted = await db(post, visitor, session, frame, self.replica)
             if not posted.repeated:
                 row = posted.reply
-                reply = Reply(row.id, row.conversation_id, slot, posted.plan, row.epoch, received_at)
+                reply = Reply(row.id, row.conversation_id, slot, visitor.key, posted.plan, row.epoch, received_at)
                 reply.stored_ms = reply.elapsed_ms()
                 self.submit(reply)
                 on_stored(row.id)
@@ -164,21 +170,24 @@ class Runner:
         """Return each waiting reply's place: in its conversation's line where that is busy, else in that of all."""
         busy = Counter(reply.conversation_id for reply in self._begun.values())
         positions = {}
-        for at, reply in enumerate(self._waiting, start=1):
+        for at, reply in enumerate(self._turns.order(self._waiting, self._begun.values()), start=1):
             positions[reply.id] = busy[reply.conversation_id] or at
             busy[reply.conversation_id] += 1
         return positions
 
     def _advance(self) -> None:
-        """Begin what can begin, in order of arrival, one per conversation."""
+        """Begin what can begin: one per conversation, each user in their turn."""
         before = self._positions
         held: set[UUID] = {reply.conversation_id for reply in self._begun.values()}
-        for reply in list(self._waiting):
+        places = Counter(reply.owner_key for reply in self._begun.values())
+        for reply in self._turns.order(self._waiting, self._begun.values()):
+            free = len(self._begun) < settings.CHAT_PLACES and places[reply.owner_key] < settings.CHAT_PLACES_PER_USER
             # A stopped one needs no place: it only stores its ending.
-            free = len(self._begun) < settings.CHAT_PLACES and reply.conversation_id not in held
-            if free or reply.stop.reason:
+            if (free and reply.conversation_id not in held) or reply.stop.reason:
                 self._begin(reply)
+                places[reply.owner_key] += 1
             held.add(reply.conversation_id)
+        self._turns.forget_all_but({reply.owner_key for reply in [*self._waiting, *self._begun.values()]})
         self._positions = self._count_positions()
         if self._positions != before:
             self._moved.set()
@@ -188,6 +197,7 @@ class Runner:
         self._waiting.remove(reply)
         reply.has_queued = reply.id in self._positions
         self._begun[reply.id] = reply
+        self._turns.note(reply.owner_key)
         # In no context of anybody's: what is stored is in one language, whoever asked. Its lines in the log say who.
         context = contextvars.Context()
         context.run(bind_contextvars, **reply.asked_by, reply_id=str(reply.id))

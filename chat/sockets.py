@@ -1,4 +1,4 @@
-"""The sockets that are open on this server, and the look, twice a second, whether their people may still be there."""
+"""The sockets that are open on this server: how many may be, and the look, twice a second, who may still be there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
-from typing import Protocol
+from collections import Counter, defaultdict
+from typing import Any, Protocol
 
+from django.conf import settings
+
+from chat import rates
 from chat.admission import CHANGED, Dismissal, find_dismissals
 from chat.database import db
-from chat.identity import Visitor
+from chat.identity import Visitor, address_of, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -111,3 +114,38 @@ class OpenSockets:
 
 
 open_sockets = OpenSockets()
+
+
+class SocketLimits:
+    """ASGI middleware: refuse the handshake of a WebSocket that would be one too many, before anything is looked up."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._count = 0
+        self._by_address: Counter[str | None] = Counter()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        address = address_of(scope)
+        if status := self._refusal(address):
+            await refuse(scope, receive, send, status)
+            return
+        self._count += 1
+        self._by_address[address] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._count -= 1
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+    def _refusal(self, address: str | None) -> int | None:
+        """Return the status for who may not come in now."""
+        if self._count >= settings.CHAT_SOCKETS:
+            return 503
+        try:
+            rates.hit("RATE_SOCKETS_PER_ADDRESS", address)
+        except rates.TooMany:
+            return 429
+        is_full = settings.RATE_LIMITS and self._by_address[address] >= settings.CHAT_SOCKETS_PER_ADDRESS
+        return 429 if address and is_full else None

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
+from chat import rates
 from chat.models import ApiToken
 
 # Tells people, and programs that search for leaked secrets, what it is.
@@ -39,13 +40,19 @@ def is_meant(authorization: str) -> bool:
     return authorization.partition(" ")[0].lower() == SCHEME
 
 
-def find_used(authorization: str) -> ApiToken | None:
-    """Return the token in the value of a header Authorization, with its user, if both are good; note its use."""
+def find_used(authorization: str, address: str | None) -> ApiToken | None:
+    """Return the token in the value of a header Authorization, with its user, if both are good; note its use.
+
+    Raises TooMany where too many bad ones came from that address: guessing them is hopeless, and costs queries.
+    """
     if not is_meant(authorization):
         return None
+    rates.check("RATE_BAD_TOKENS_PER_ADDRESS", address)
     digest = digest_of(authorization.partition(" ")[2].strip())
     token = ApiToken.objects.select_related("user").filter(digest=digest, user__is_active=True).first()
-    if token:
+    if token is None:
+        rates.hit("RATE_BAD_TOKENS_PER_ADDRESS", address)
+    else:
         now = timezone.now()
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - NOTED_EVERY)
         ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

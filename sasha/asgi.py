@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP by Django, /ws by the chat, static files before both."""
+"""The ASGI application: HTTP by Django, /ws by the chat, static files before both, and before all who asks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from servestatic import ServeStaticASGI
 
 from chat.consumers import ChatConsumer
 from chat.identity import SocketIdentity, refuse
+from chat.sockets import SocketLimits
+from sasha.headers import SecurityHeaders
+from sasha.proxy import ForwardedClient
 from sasha.request_log import RequestLog
 
-socket: Any = SocketIdentity(ChatConsumer.as_asgi())
+socket: Any = SocketLimits(SocketIdentity(ChatConsumer.as_asgi()))
 other: Any = refuse
 
 # Names that carry the hash of their content never change what they mean.
 HASHED_NAME = r"\.[0-9a-f]{12}\."
 
-application = ServeStaticASGI(
+site: Any = ServeStaticASGI(
     RequestLog(
         ProtocolTypeRouter(
             {
@@ -40,3 +43,4 @@ application = ServeStaticASGI(
     allow_all_origins=False,
     immutable_file_test=HASHED_NAME,
 )
+application = ForwardedClient(SecurityHeaders(site))

@@ -85,7 +85,7 @@ class RequestLog:
 
 def find_request_id(scope: dict[str, Any]) -> str:
     """Return the id that a proxy in front of us has given, or a new one: anybody else's header is not believed."""
-    if settings.BEHIND_PROXY:
+    if settings.PROXIES:
         given = [value for name, value in scope["headers"] if name == HEADER]
         if len(given) == 1 and WELL_FORMED.fullmatch(given[0]):
             return given[0].decode()

@@ -2,6 +2,7 @@
 
 - a lifespan: `sasha.lifespan` starts before the first request and drains at SIGTERM and Ctrl-C;
 - backpressure both ways: a socket that does not read is waited for and then cut, one that floods is not read;
+- limits for what comes in: sasha/requests.py;
 - WebSocket close frames on shutdown (1012) and for messages over the limit (1009), a listen backlog for bursts.
 
 It leans on Daphne's internals (hence the pin `<4.3`); sasha/tests/test_server.py holds every one of them.
@@ -10,7 +11,6 @@ It leans on Daphne's internals (hence the pin `<4.3`); sasha/tests/test_server.p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -26,7 +26,6 @@ except ImproperlyConfigured as problem:
     sys.exit(str(problem))
 
 # isort: split
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet import defer, error, reactor
 from twisted.logger import (
@@ -39,7 +38,9 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 from chat import protocol
-from sasha import lifespan, logs
+from sasha import lifespan, logs, requests, websocket
+from sasha.checks import check_safety
+from sasha.websocket import Protocol
 
 # Also where this module is the program.
 logger = logging.getLogger("sasha.server")
@@ -49,81 +50,9 @@ BACKLOG = 2048
 # Seconds that a socket may leave 64 KiB unread before it is cut.
 STALL_SECONDS = 20.0
 READER_LOOK_SECONDS = 0.02
-# Frames of one socket that wait for the application before no more are read from it.
-INBOUND_FRAMES = 16
-INBOUND_LOOK_SECONDS = 0.02
 # Seconds between the close frame and the end of the process.
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 15
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class Protocol(WebSocketProtocol):
-    """One WebSocket, with backpressure in both directions; its method names are autobahn's and Twisted's."""
-
-    def onConnect(self, request: Any) -> Any:
-        self.writable = asyncio.Event()
-        self.writable.set()
-        return super().onConnect(request)
-
-    def onOpen(self) -> None:
-        # The HTTP channel that this connection began as is told when the buffer is full; now it is us.
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
-        super().onOpen()
-
-    def pauseProducing(self) -> None:
-        self.writable.clear()
-
-    def resumeProducing(self) -> None:
-        self.writable.set()
-
-    def stopProducing(self) -> None:
-        self.writable.set()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        super().onMessage(payload, isBinary)
-        if self.application_queue.qsize() >= INBOUND_FRAMES:
-            self.transport.pauseProducing()
-            asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
-
-    def _look_again(self) -> None:
-        if self.application_queue.qsize() < INBOUND_FRAMES:
-            self.transport.resumeProducing()
-        elif self.state == self.STATE_OPEN:
-            asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
-
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self.writable.set()
-        super().onClose(wasClean, code, reason)
-
-    def serverSend(self, content: str, binary: bool = False) -> None:
-        """Send one frame, straight into the kernel where nothing waits before it.
-
-        autobahn's framing and Twisted's round through the reactor are a quarter of what a token costs.
-        """
-        if self.state != self.STATE_OPEN:
-            # The client has just gone, and the application is about to hear of it.
-            return
-        if binary:
-            super().serverSend(content, binary)
-            return
-        payload = content.encode()
-        frame = text_frame_header(len(payload)) + payload
-        sent = 0
-        if self.transport.connected and not (self.transport.dataBuffer or self.transport._tempDataBuffer):
-            # A full buffer, or a connection that has just gone: Twisted's own write finds out and deals with it.
-            with contextlib.suppress(OSError):
-                sent = self.transport.socket.send(frame)
-        if sent < len(frame):
-            self.transport.write(frame[sent:])
-
-    def close_for_restart(self) -> None:
-        """Say goodbye. autobahn's sendClose refuses 1012, so the frame is sent below it."""
-        if self.state == self.STATE_OPEN:
-            goodbye = protocol.Closing(protocol.CloseCode.RESTARTING, "The server is restarting.")
-            self.sendMessage(protocol.encode(goodbye).encode(), False)
-            self.sendCloseFrame(code=protocol.CloseCode.RESTARTING, isReply=False)
 
 
 def watch_children() -> None:
@@ -143,25 +72,6 @@ def watch_children() -> None:
     asyncio.set_child_watcher(watcher)
 
 
-def text_frame_header(size: int) -> bytes:
-    """Return the header of a whole, unmasked text frame with `size` bytes (RFC 6455, section 5.2)."""
-    if size < 126:
-        return bytes((0x81, size))
-    if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2, "big")
-    return b"\x81\x7f" + size.to_bytes(8, "big")
-
-
-class Factory(WebSocketFactory):
-    """Makes our protocol; a message over the limit is answered with a close frame instead of a cut connection."""
-
-    protocol = Protocol
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.setProtocolOptions(failByDrop=False)
-
-
 class Server(daphne.server.Server):
     """Daphne with a beginning and an end."""
 
@@ -173,7 +83,8 @@ class Server(daphne.server.Server):
 
     def run(self) -> int:
         """Serve until a signal; return the exit code."""
-        daphne.server.WebSocketFactory = Factory
+        daphne.server.WebSocketFactory = websocket.Factory
+        daphne.server.HTTPFactory = requests.Factory
         reactor.callWhenRunning(self._start)
         super().run()
         return self.exit_code
@@ -263,7 +174,11 @@ class Server(daphne.server.Server):
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Begin nothing at the very end: what is asked over a connection that is still open is not answered."""
-        return None if self.closing else super().create_application(protocol, scope)
+        if self.closing:
+            return None
+        if scope["type"] == "websocket":
+            scope["extensions"] = {"websocket.http.response": {}}
+        return super().create_application(protocol, scope)
 
 
 def watch_twisted() -> None:
@@ -277,8 +192,9 @@ def main() -> int:
     """Serve the site at the address of the settings."""
     logs.capture_the_rest()
     watch_twisted()
-    if settings.LOCAL_MODE and settings.HOST not in LOOPBACK:
-        logger.critical("Local mode has no sign-in, so it listens on this machine only; HOST is %r.", settings.HOST)
+    if problems := check_safety():
+        for problem in problems:
+            logger.critical("%s %s", problem.msg, problem.hint)
         return 1
     host = settings.HOST.replace(":", r"\:")
     return Server(

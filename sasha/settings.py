@@ -14,21 +14,32 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from limits import RateLimitItem, parse
+
+from sasha.csp import NONCE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 env = environ.Env()
 
 
+# Where secrets were read from: sasha/checks.py looks who else may.
+SECRET_FILES: list[Path] = []
+
+
 def env_secret(name: str) -> str:
     """Return the secret `name`, or what the file named by `name`_FILE holds, or ""."""
     path = env.str(f"{name}_FILE", "")
-    return Path(path).read_text().strip() if path else env.str(name, "")
+    if not path:
+        return env.str(name, "")
+    SECRET_FILES.append(Path(path))
+    return Path(path).read_text().strip()
 
 
 def env_choice(name: str, *choices: str) -> str:
@@ -65,6 +76,27 @@ def env_days(name: str, default: int, least: int = 0) -> int:
     if value and value < max(least, 1):
         raise ImproperlyConfigured(f"{name} is {value}; it must be 0 for ever, or at least {max(least, 1)}.")
     return value
+
+
+def env_rate(name: str, default: str) -> RateLimitItem:
+    """Return the variable `name`, how often something may happen: `120/minute`, `20/15 minutes`."""
+    value = env.str(name, default)
+    try:
+        rate = parse(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a rate such as 120/minute.") from None
+    if rate.amount <= 0:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must allow at least one.")
+    return rate
+
+
+def env_proxies(name: str) -> int:
+    """Return how many proxies of ours are before the server: `true` is one, `false` none."""
+    value = env.str(name, "false").lower()
+    number = {"true": "1", "false": "0"}.get(value, value)
+    if not number.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be true, false or the number of proxies.")
+    return int(number)
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
@@ -129,6 +161,8 @@ LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 SITE_HOSTS = [] if LOCAL_MODE else env.list("ALLOWED_HOSTS", default=[])
 # A site without a name is for this machine alone, over plain HTTP.
 ALLOWED_HOSTS = SITE_HOSTS or LOOPBACK_HOSTS
+# How many proxies of ours say, in X-Forwarded-For and X-Forwarded-Proto, whose requests they bring.
+PROXIES = 0 if LOCAL_MODE else env_proxies("BEHIND_PROXY")
 # Full origins (scheme, host, port): a WebSocket whose Origin is not among them gets HTTP 403.
 CSRF_TRUSTED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[])
 if not SITE_HOSTS:
@@ -145,6 +179,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "servestatic",
     "django.contrib.staticfiles",
+    "axes",
     "channels",
     "sasha",
     "monitoring",
@@ -157,6 +192,7 @@ MIDDLEWARE = [
     "sasha.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "chat.middleware.AddressRateMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -168,6 +204,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "monitoring.acting.ActingMiddleware",
     "sasha.request_log.RouteMiddleware",
+    # The last, as its documentation wants it.
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "sasha.urls"
 ASGI_APPLICATION = "sasha.asgi.application"
@@ -175,12 +213,18 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader", "sasha.csp.NonceLoader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "sasha.csp.csp",
             ],
         },
     }
@@ -214,7 +258,9 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-AUTHENTICATION_BACKENDS = ["chat.backend.AccountBackend"]
+# The first says who may try at all, the second whose password it is.
+AUTHENTICATION_BACKENDS = ["chat.backend.Doorkeeper", "chat.backend.AccountBackend"]
+CSRF_FAILURE_VIEW = "sasha.errors.csrf_failure"
 LOGIN_URL = "chat:sign-in"
 LOGIN_REDIRECT_URL = "chat:new"
 
@@ -235,9 +281,11 @@ STORAGES = {
 
 # --- Security ---------------------------------------------------------------------------------------------------------
 
+# Of every page. The nonce stands for one of its own, made for each response; strict-dynamic lets a script that has it
+# import others, from this site alone: sasha/csp.py.
 SECURE_CSP = {
     "default-src": ["'none'"],
-    "script-src": ["'self'"],
+    "script-src": [NONCE, "'strict-dynamic'"],
     "style-src": ["'self'"],
     "img-src": ["'self'", "data:"],
     "font-src": ["'self'"],
@@ -246,20 +294,68 @@ SECURE_CSP = {
     "frame-ancestors": ["'none'"],
     "base-uri": ["'none'"],
     "manifest-src": ["'self'"],
+    # No text becomes HTML, but pages of ours in static/js/catchup.js. On the admin's pages, jQuery cannot do without.
+    "require-trusted-types-for": ["'script'"],
+    "trusted-types": ["own-pages"],
 }
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SESSION_COOKIE_HTTPONLY = True
-CSRF_COOKIE_HTTPONLY = True
-# Whether what a proxy adds to a request may be believed.
-BEHIND_PROXY = not LOCAL_MODE and env.bool("BEHIND_PROXY", False)
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Hours after which somebody signs in again: since they did, and since they were last here.
+SESSION_HOURS = env_positive("SESSION_HOURS", 30 * 24)
+SESSION_IDLE_HOURS = env_positive("SESSION_IDLE_HOURS", 7 * 24)
+SESSION_COOKIE_AGE = SESSION_IDLE_HOURS * 3600
+SECURE_HSTS_SECONDS = 0
 if not LOCAL_MODE:
-    # Local mode is plain HTTP on loopback, where none of this can hold.
+    # Local mode is plain HTTP on loopback, where none of this can hold. The prefix makes browsers refuse a cookie that
+    # another host of the domain, or a page without TLS, has planted.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", bool(SITE_HOSTS))
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+# --- How much, how often ----------------------------------------------------------------------------------------------
+
+# Local mode serves one machine's people and tests; there is nobody to be kept from anything.
+RATE_LIMITS = env.bool("RATE_LIMITS", not LOCAL_MODE)
+# An address is an IPv4 address, or a /64 of IPv6: one customer of a provider. Many people may share one.
+RATE_REQUESTS_PER_ADDRESS = env_rate("RATE_REQUESTS_PER_ADDRESS", "3000/minute")
+RATE_REQUESTS_PER_USER = env_rate("RATE_REQUESTS_PER_USER", "1200/minute")
+RATE_SOCKETS_PER_ADDRESS = env_rate("RATE_SOCKETS_PER_ADDRESS", "600/minute")
+RATE_SOCKETS_PER_USER = env_rate("RATE_SOCKETS_PER_USER", "300/minute")
+RATE_FRAMES_PER_USER = env_rate("RATE_FRAMES_PER_USER", "1200/minute")
+RATE_MESSAGES_PER_ADDRESS = env_rate("RATE_MESSAGES_PER_ADDRESS", "1200/minute")
+RATE_MESSAGES_PER_USER = env_rate("RATE_MESSAGES_PER_USER", "120/minute")
+# Fewer, so that no script takes all that its person may send.
+RATE_MESSAGES_PER_TOKEN = env_rate("RATE_MESSAGES_PER_TOKEN", "90/minute")
+RATE_BAD_TOKENS_PER_ADDRESS = env_rate("RATE_BAD_TOKENS_PER_ADDRESS", "30/minute")
+# Whatever the names: who tries one password on many.
+RATE_SIGN_INS_PER_ADDRESS = env_rate("RATE_SIGN_INS_PER_ADDRESS", "50/15 minutes")
+# Wrong passwords for one name, from wherever: more of them only slow each other, since nobody may lock another out.
+RATE_FAILURES_PER_NAME = env_rate("RATE_FAILURES_PER_NAME", "20/15 minutes")
+# TCP connections and, among them, WebSockets of this server, and how many of each from one address.
+CONNECTIONS = env_positive("CONNECTIONS", 12_000)
+CONNECTIONS_PER_ADDRESS = env_positive("CONNECTIONS_PER_ADDRESS", 1500)
+CHAT_SOCKETS = env_positive("CHAT_SOCKETS", 10_000)
+CHAT_SOCKETS_PER_ADDRESS = env_positive("CHAT_SOCKETS_PER_ADDRESS", 1000)
+
+# One name from one address, however many addresses try the others'.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+# Trying on must not write on.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "chat.rates.network_of_request"
+AXES_LOCKOUT_CALLABLE = "chat.doors.refuse_sign_in"
+# Who came and went is in the audit.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
 
@@ -287,6 +383,7 @@ LOGGING = {
         "django": {"level": OTHERS_LEVEL},
         "django.request": {"filters": ["routes"]},
         "django.server": {"level": OTHERS_LEVEL, "propagate": True},
+        "axes": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
         "daphne.server": {"filters": ["queries"]},
     },
@@ -343,10 +440,13 @@ CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
 CHAT_FAILOVER_SECONDS = env_positive("CHAT_FAILOVER_SECONDS", 120)
 # Replies with a living process; what comes on top waits.
 CHAT_PLACES = env_positive("CHAT_PLACES", 100)
+# So many of them for one user at most: an answer may take minutes, and others come.
+CHAT_PLACES_PER_USER = env_positive("CHAT_PLACES_PER_USER", max(1, CHAT_PLACES // 2))
 # Messages between the socket and the provider: being stored, or a process starting up. More only slow each other.
 CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 6)
-# Messages that may wait, for a place or their turn: on this server, and in one conversation.
+# Messages that may wait, for a place or their turn: on this server, of one user, and in one conversation.
 CHAT_WAITING = env_positive("CHAT_WAITING", 1000)
+CHAT_WAITING_PER_USER = env_positive("CHAT_WAITING_PER_USER", max(1, CHAT_WAITING // 2))
 CHAT_WAITING_PER_CONVERSATION = env_positive("CHAT_WAITING_PER_CONVERSATION", 20)
 # Seconds after SIGTERM in which everything goes on, but /readyz says no: how long a load balancer takes to notice.
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", 0)

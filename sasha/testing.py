@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,11 @@ class Frames:
         return await self.until("complete")
 
 
+def without_nonce(page: str) -> str:
+    """Return a page without what differs each time that it is fetched."""
+    return re.sub(r'nonce="[^"]*"', 'nonce=""', page)
+
+
 def text_of(frames: list[dict[str, Any]], kind: str = "chunk") -> str:
     """Return the text that a client has after `frames`, by the numbering rules of the protocol."""
     text, last = "", 0
@@ -118,9 +124,16 @@ def text_of(frames: list[dict[str, Any]], kind: str = "chunk") -> str:
 class Socket(Frames):
     """A socket on the ASGI application in this process."""
 
-    def __init__(self, session: str, headers: dict[str, str] | None = None, query: str | None = None) -> None:
+    def __init__(
+        self,
+        session: str,
+        headers: dict[str, str] | None = None,
+        query: str | None = None,
+        client: tuple[str, int] | None = None,
+    ) -> None:
         encoded = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         self.communicator = WebsocketCommunicator(application, query or f"/ws?session={session}", encoded)
+        self.communicator.scope["client"] = client
 
     async def __aenter__(self) -> Socket:
         self.accepted, _ = await self.communicator.connect(timeout=PATIENCE)

@@ -12,6 +12,8 @@ from sasha.words import words
 # The lists need the width, and the header has the doors.
 admin.site.enable_nav_sidebar = False
 
+handler500 = "sasha.errors.server_error"
+
 # The admin's own pages beside its lists; what it would take for an app's name comes first.
 reports = [
     path("money/", admin.site.admin_view(money_pages.money), name="money"),

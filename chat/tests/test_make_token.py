@@ -23,7 +23,7 @@ def make_token(username: str, name: str = "backup") -> str:
 def test_it_prints_a_token_that_is_the_account_s():
     alice = User.objects.create_user("alice")
     text = make_token("alice")
-    token = tokens.find_used(f"Bearer {text}")
+    token = tokens.find_used(f"Bearer {text}", None)
     assert token is not None
     assert (token.user, token.name) == (alice, "backup")
 

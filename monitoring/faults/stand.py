@@ -45,6 +45,8 @@ def environment(directory: Path, database: str) -> dict[str, str]:
         "PROVIDER_MEMORY_SECONDS": str(MEMORY_SECONDS),
         "PROVIDER_CHECK_SECONDS": "0",
         "CHAT_SOCKETS_PER_USER": ROOM,
+        "CHAT_PLACES_PER_USER": ROOM,
+        "CHAT_WAITING_PER_USER": ROOM,
         **dict.fromkeys(KEY_VARIABLES.values(), KEY),
     }
 

@@ -88,6 +88,8 @@ def _variables(directory: Path) -> dict[str, str]:
         "DATA_DIR": str(directory),
         "AICHAT": settings.AICHAT,
         "CHAT_SOCKETS_PER_USER": ROOM,
+        "CHAT_PLACES_PER_USER": ROOM,
+        "CHAT_WAITING_PER_USER": ROOM,
         KEY_VARIABLE: KEY,
     }
 

@@ -10,7 +10,7 @@ README = (Path(settings.BASE_DIR) / "README.md").read_text()
 
 def test_the_readme_lists_every_setting():
     source = (Path(settings.BASE_DIR) / "sasha/settings.py").read_text()
-    read = set(re.findall(r'env(?:\.\w+|_choice|_positive|_secret|_usd|_days)\(\s*"([A-Z_]+)"', source))
+    read = set(re.findall(r'env(?:\.\w+|_choice|_positive|_proxies|_rate|_secret|_usd|_days)\(\s*"([A-Z_]+)"', source))
     table = README.split("## Settings\n")[1].split("\n## ")[0]
     listed = set(
         re.findall(r"`([A-Z_]+)`", "".join(row.split("|")[1] for row in table.splitlines() if row.startswith("|")))

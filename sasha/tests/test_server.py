@@ -256,6 +256,7 @@ def masked(text: str) -> bytes:
     [
         ({"HOST": "0.0.0.0"}, "Local mode has no sign-in, so it listens on this machine only"),
         ({"SASHA_MODE": "production"}, "SECRET_KEY is not set"),
+        ({"SASHA_MODE": "production", "SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
         ({"SASHA_MODE": "staging"}, "it must be one of: production, local"),
         ({"CHAT_PLACES": "0"}, "it must be above 0"),
     ],

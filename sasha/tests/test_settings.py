@@ -8,7 +8,16 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from sasha.settings import BASE_DIR, checked_encryption_keys, env_days, env_usd, kept_secret, make_encryption_key
+from sasha.settings import (
+    BASE_DIR,
+    checked_encryption_keys,
+    env_days,
+    env_proxies,
+    env_rate,
+    env_usd,
+    kept_secret,
+    make_encryption_key,
+)
 
 NEW, OLD = make_encryption_key(), make_encryption_key()
 
@@ -87,3 +96,37 @@ def test_with_a_secret_alone_the_site_is_for_this_machine_only():
 def test_a_site_with_a_name_has_no_other_and_insists_on_https():
     named = {"ALLOWED_HOSTS": "chat.example.org", "ALLOWED_ORIGINS": "https://chat.example.org"}
     assert production(**named) == [["chat.example.org"], ["https://chat.example.org"], True]
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [("production", ["__Host-sessionid", "__Host-csrftoken"]), ("local", ["sessionid", "csrftoken"])],
+)
+def test_the_cookies_of_production_belong_to_this_host_alone(tmp_path, mode, names):
+    code = (
+        "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME,"
+        " s.SESSION_COOKIE_SAMESITE, s.CSRF_COOKIE_SAMESITE, s.SESSION_COOKIE_SECURE)"
+    )
+    environment = {"SASHA_MODE": mode, "SECRET_KEY": "x" * 60, "DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    environment["DJANGO_SETTINGS_MODULE"] = "sasha.settings"
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [*names, "Lax", "Lax", str(mode == "production")]
+
+
+@pytest.mark.parametrize("bad", ["often", "0/minute", "-1/minute", "5", ""])
+def test_a_rate_that_is_none_stops_the_start_with_a_sentence(bad, monkeypatch):
+    monkeypatch.setenv("RATE_X", bad)
+    with pytest.raises(ImproperlyConfigured, match="RATE_X"):
+        env_rate("RATE_X", "1/minute")
+
+
+@pytest.mark.parametrize(
+    ("given", "number"), [("true", 1), ("false", 0), ("2", 2), ("", None), ("-1", None), ("x", None)]
+)
+def test_proxies_are_counted(given, number, monkeypatch):
+    monkeypatch.setenv("BEHIND_X", given)
+    if number is None:
+        with pytest.raises(ImproperlyConfigured, match="BEHIND_X"):
+            env_proxies("BEHIND_X")
+    else:
+        assert env_proxies("BEHIND_X") == number

@@ -1,0 +1,59 @@
+"""What is answered to who comes too often, over HTTP: a page in the reader's language, or an `error` to a script."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from chat import protocol, rates
+from chat.rates import TooMany
+
+
+def refuse(request: HttpRequest, refused: TooMany) -> HttpResponse:
+    """Answer with 429 and the time after which it may be tried again."""
+    return _answer(request, _("This comes too often."), refused.retry_after_ms)
+
+
+def refuse_sign_in(request: HttpRequest, *_args: Any) -> HttpResponse:
+    """Answer who may not try another password; axes calls this instead of showing what the view has said."""
+    cool_off_ms = round(settings.AXES_COOLOFF_TIME.total_seconds() * 1000)
+    return _answer(request, _("Too many wrong passwords came from your address."), cool_off_ms)
+
+
+def _answer(request: HttpRequest, sentence: str, retry_after_ms: int) -> HttpResponse:
+    seconds = math.ceil(retry_after_ms / 1000)
+    sentence = f"{sentence} {_when(seconds)}"
+    response: HttpResponse
+    if "text/html" in request.headers.get("Accept", ""):
+        response = render(request, "429.html", {"sentence": sentence}, status=429)
+    else:
+        error = {"type": protocol.Error.type, "error": sentence, "code": "too_many", "retryAfterMs": retry_after_ms}
+        response = JsonResponse(error, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def _when(seconds: int) -> str:
+    if seconds < 60:
+        words = ngettext("Try again in %(count)s second.", "Try again in %(count)s seconds.", seconds)
+        return words % {"count": seconds}
+    minutes = math.ceil(seconds / 60)
+    words = ngettext("Try again in %(count)s minute.", "Try again in %(count)s minutes.", minutes)
+    return words % {"count": minutes}
+
+
+@receiver(user_login_failed, dispatch_uid="chat.doors")
+def note_failure(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    """Count a wrong password for its name. What was not even tried counts for nobody."""
+    if not getattr(request, "axes_locked_out", False):
+        with contextlib.suppress(TooMany):
+            rates.hit("RATE_FAILURES_PER_NAME", str(credentials.get("username", "")).casefold())

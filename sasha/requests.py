@@ -1,0 +1,180 @@
+"""How an HTTP request comes in: how large and how slow it may be, and over how many connections.
+
+Daphne alone writes whatever comes to disk before the application hears of it, and waits for ever for who sends a byte
+now and then. Method names are Twisted's; sasha/tests/test_requests.py holds every one of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+from django.urls import reverse
+from twisted.web.http import HTTPChannel
+
+from chat import protocol, rates
+from sasha.headers import complete
+
+# What a form adds to its file.
+FORM_BYTES = 64 * 1024
+# Of everything else: a frame over HTTP, and every form; what is a little too large gets its view's own words.
+BODY_BYTES = 2 * protocol.FRAME_LIMIT
+# For all of a request's head, from its first byte on.
+HEAD_SECONDS = 15
+# For all of a body, and on top the time that it takes at the slowest rate.
+BODY_SECONDS = 30
+SLOWEST_BYTES_PER_SECOND = 8 * 1024
+# How long what is still being sent is read and thrown away, so that its sender gets to read the refusal.
+LINGER_SECONDS = 2.0
+SENTENCES = {
+    400: "This request is malformed.",
+    413: "This is too large.",
+    500: "Something went wrong here.",
+    503: "This took too long.",
+}
+
+
+def body_limit(target: bytes) -> int:
+    """Return how many bytes the body of a request for this path and query may have."""
+    path = target.partition(b"?")[0].decode("latin1")
+    if path == reverse("chat:upload"):
+        return settings.CHAT_FILE_BYTES + FORM_BYTES
+    if path == reverse("chat:import"):
+        return settings.CHAT_IMPORT_BYTES + FORM_BYTES
+    return BODY_BYTES
+
+
+class Request(WebRequest):
+    """One request; what the server itself answers has the headers of every response."""
+
+    def gotLength(self, length: int | None) -> None:
+        """Make room for the body: what is small stays in memory, also where nobody has said how long it will be."""
+        if self.channel.limit <= BODY_BYTES:
+            self.content = io.BytesIO()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a piece of the body, unless there are too many: who sends in chunks does not say beforehand."""
+        if self.content.tell() + len(data) > self.channel.limit:
+            self.channel.refuse(413)
+        if not self.channel.is_refused:
+            super().handleContentChunk(data)
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Answer instead of the application: as Daphne does, without its page."""
+        content = _error(status)
+        headers = _headers(len(content))
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": content})
+
+
+class Channel(HTTPChannel):
+    """One connection, for one request after the other until it becomes a WebSocket."""
+
+    requestFactory = Request
+    limit = 0
+    is_refused = False
+    _is_idle = True
+
+    def connectionMade(self) -> None:
+        self.factory.enter(self.transport)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Any) -> None:
+        self.factory.leave(self.transport)
+        super().connectionLost(reason)
+
+    def resetTimeout(self) -> None:
+        """Do not let every byte buy more time, as Twisted does: what is set is for a whole head, or a whole body."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self.setTimeout(HEAD_SECONDS)
+        if not self.is_refused:
+            super().dataReceived(data)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self.is_refused:
+            super().rawDataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        self.limit = body_limit(self._path)
+        if self.length is not None and self.length > self.limit:
+            # Twisted goes on to read a body, and finds that it is refused.
+            self.refuse(413)
+            return
+        if self.length != 0:
+            size = self.limit if self.length is None else self.length
+            self.setTimeout(BODY_SECONDS + size / SLOWEST_BYTES_PER_SECOND)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        if not self.is_refused:
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        self._is_idle, self._savedTimeOut = True, self.factory.timeOut
+        super().requestDone(request)
+
+    def refuse(self, status: int) -> None:
+        """Answer, and close the connection: nothing of what is still to come is kept."""
+        if self.is_refused:
+            return
+        self.is_refused = True
+        self.setTimeout(None)
+        content = _error(status)
+        headers = [*_headers(len(content)), (b"Connection", b"close")]
+        self.writeHeaders(b"HTTP/1.1", str(status).encode(), SENTENCES[status].encode(), headers)
+        self.write(content)
+        self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+
+
+class Factory(HTTPFactory):
+    """Makes our channels, so many at a time; who comes on top finds the door shut."""
+
+    protocol = Channel
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        # By their transports, which stay the same where a connection becomes a WebSocket.
+        self._open: dict[Any, str | None] = {}
+        self._by_address: Counter[str | None] = Counter()
+
+    def buildProtocol(self, addr: Any) -> Channel | None:
+        # Behind a proxy all of them are the proxy's.
+        is_counted = settings.RATE_LIMITS and not settings.PROXIES
+        mine = self._by_address[rates.network_of(getattr(addr, "host", None))] if is_counted else 0
+        if len(self._open) >= settings.CONNECTIONS or mine >= settings.CONNECTIONS_PER_ADDRESS:
+            return None
+        # Past Daphne's, which would put its own class of requests in.
+        channel: Channel = super(HTTPFactory, self).buildProtocol(addr)
+        return channel
+
+    def enter(self, transport: Any) -> None:
+        """Count a connection."""
+        self._open[transport] = rates.network_of(getattr(transport.getPeer(), "host", None))
+        self._by_address[self._open[transport]] += 1
+
+    def leave(self, transport: Any) -> None:
+        """Count a connection no longer, whatever it has become."""
+        if transport in self._open:
+            address = self._open.pop(transport)
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+
+def _error(status: int) -> bytes:
+    code = "too_large" if status == 413 else "failed"
+    return json.dumps({"type": protocol.Error.type, "error": SENTENCES.get(status, ""), "code": code}).encode()
+
+
+def _headers(length: int) -> list[tuple[bytes, bytes]]:
+    own = [(b"Content-Type", b"application/json"), (b"Content-Length", str(length).encode())]
+    return complete(own, is_secure=False)

@@ -1,0 +1,217 @@
+"""How requests come in, on the real server; its clocks in a channel without one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import call_command
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from sasha.requests import BODY_BYTES, BODY_SECONDS, FORM_BYTES, HEAD_SECONDS, LINGER_SECONDS, Channel, body_limit
+from sasha.testing import server_process
+from sasha.tests.test_headers import WANTED
+
+LIMIT = 1_000_000
+LIMITS = {"CHAT_FILE_BYTES": str(LIMIT), "CHAT_IMPORT_BYTES": str(3 * LIMIT)}
+
+
+# --- Limits, on the real server ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(transactional_db, tmp_path):
+    with server_process(**LIMITS, TMPDIR=str(tmp_path)) as server:
+        yield server
+
+
+async def converse(port: int, *pieces: bytes, until: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+    """Send the pieces as far as they are taken, and return the status, headers and body of what is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode()
+        status, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        return int(status.split()[1]), headers, body
+    finally:
+        writer.close()
+
+
+def head(path: str, *lines: str, method: str = "POST") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *lines, "", ""]).encode()
+
+
+def bodies(path: str, size: int) -> list[list[bytes]]:
+    """Return a request with a body of that size twice: with its length, and in chunks."""
+    sizes = [0x10000] * (size // 0x10000) + [size % 0x10000] * bool(size % 0x10000)
+    chunks = [b"%x\r\n%s\r\n" % (length, b"x" * length) for length in sizes]
+    return [
+        [head(path, f"Content-Length: {size}"), b"x" * size],
+        [head(path, "Transfer-Encoding: chunked"), *chunks, b"0\r\n\r\n"],
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_a_body_over_the_limit_is_refused_and_never_kept(server, tmp_path):
+    limits = {
+        "/account/sign-in": BODY_BYTES,
+        "/api/conversations/a/messages": BODY_BYTES,
+        "/attachments?x=/import": LIMIT + FORM_BYTES,
+        "/import": 3 * LIMIT + FORM_BYTES,
+    }
+    for path, limit in limits.items():
+        for pieces in bodies(path, limit + 1):
+            status, headers, body = await converse(server.port, *pieces)
+            assert (status, headers["connection"]) == (413, "close"), path
+            assert json.loads(body) == {"type": "error", "error": "This is too large.", "code": "too_large"}
+            assert headers.items() >= WANTED.items()
+    assert not any(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_a_body_at_the_limit_reaches_its_view(server):
+    for pieces in bodies("/attachments", LIMIT + FORM_BYTES):
+        status, *_ = await converse(server.port, *pieces)
+        assert status == 400
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db):
+    with server_process(CONNECTIONS="3") as server:
+        async with server.connect("a") as socket:
+            # A socket counts as what it was, and once.
+            await socket.send(type="ping", t=1)
+            assert (await socket.receive())["type"] == "pong"
+            opened = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await converse(server.port, head("/api/connection", method="GET"))
+            for _, writer in opened:
+                writer.close()
+                await writer.wait_closed()
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                    status, *_ = await converse(server.port, head("/api/connection", method="GET"))
+                    break
+        assert status == 200
+
+
+UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+HANDSHAKE = [*UPGRADE, "Sec-WebSocket-Version: 13"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_what_no_view_answers_has_the_headers_too(transactional_db):
+    call_command("collectstatic", interactive=False, verbosity=0)
+    asked = [
+        ("/static/img/icon.svg", [], 200),
+        # Daphne's own refusal of what would be a header further on.
+        ("/", ["X-A: a\x0bOrigin: http://127.0.0.1"], 400),
+        ("/ws?session=a", [*HANDSHAKE, "Origin: http://evil.example"], 403),
+        ("/elsewhere", HANDSHAKE, 403),
+        ("/ws?session=a", [*UPGRADE, "Sec-WebSocket-Version: 99"], 400),
+    ]
+    with server_process() as server:
+        for path, lines, status in asked:
+            got, headers, body = await converse(server.port, head(path, *lines, method="GET"))
+            assert got == status, path
+            assert headers.items() >= WANTED.items(), path
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            assert "daphne" not in body.decode().lower()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("environment", "status"),
+    [
+        ({"CHAT_SOCKETS": "1"}, 503),
+        ({"CHAT_SOCKETS_PER_ADDRESS": "1", "RATE_LIMITS": "true"}, 429),
+        ({"RATE_SOCKETS_PER_ADDRESS": "1/hour", "RATE_LIMITS": "true"}, 429),
+    ],
+)
+async def test_a_socket_too_many_is_refused_with_a_status(transactional_db, environment, status):
+    with server_process(**environment) as server:
+        async with server.connect("a"):
+            got, headers, _ = await converse(server.port, head("/ws?session=b", *HANDSHAKE, method="GET"))
+    assert got == status
+    assert headers.items() >= WANTED.items()
+
+
+# --- Clocks -----------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """One connection to a channel of ours, under a clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.transport = StringTransport()
+        self.transport.abortConnection = self.transport.loseConnection
+        self.channel = Channel()
+        self.channel.callLater = self.clock.callLater
+        server = SimpleNamespace(protocol_connected=lambda _: None, protocol_disconnected=lambda _: None)
+        self.channel.factory = SimpleNamespace(
+            enter=lambda _: None, leave=lambda _: None, timeOut=60, server=server, log=lambda _: None
+        )
+        self.channel.timeOut = 60
+        self.channel.makeConnection(self.transport)
+
+    @property
+    def is_open(self) -> bool:
+        return not self.transport.disconnecting
+
+    def drip(self, data: bytes, seconds: int) -> int:
+        """Send a byte a second; return after how many seconds the line was cut."""
+        for second in range(seconds):
+            if not self.is_open:
+                return second
+            self.channel.dataReceived(data[second : second + 1] or b"x")
+            self.clock.advance(1)
+        return seconds
+
+
+def test_a_head_that_comes_byte_by_byte_is_cut():
+    line = Line()
+    assert line.drip(b"GET / HTTP/1.1\r\nX-Slow: ", 100) == HEAD_SECONDS
+    assert not line.is_open
+
+
+def test_who_has_said_nothing_yet_has_longer():
+    line = Line()
+    line.clock.advance(59)
+    assert line.is_open
+    line.clock.advance(2)
+    assert not line.is_open
+
+
+@pytest.mark.parametrize("lines", ["Content-Length: 80000", "Transfer-Encoding: chunked"])
+def test_a_body_that_comes_byte_by_byte_is_cut(lines):
+    line = Line()
+    line.channel.dataReceived(f"POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode())
+    data = b"13880\r\n" if "chunked" in lines else b""
+    size = body_limit(b"/") if "chunked" in lines else 80_000
+    assert BODY_SECONDS < line.drip(data, 1000) <= BODY_SECONDS + size / 8192 + 1
+
+
+def test_what_is_sent_behind_a_refusal_is_thrown_away_and_then_cut_off():
+    line = Line()
+    line.channel.dataReceived(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+    assert line.transport.value().startswith(b"HTTP/1.1 413 ")
+    line.channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n" * 100)
+    assert line.transport.value().count(b"HTTP/1.1") == 1
+    line.clock.advance(LINGER_SECONDS)
+    assert not line.is_open
