@@ -14,13 +14,13 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from chat.models import ApiToken, SiteSettings
+from chat.models import ApiToken, PolicyRule, SiteSettings
 from chat.tests.test_production import addresses
 from chat.tests.test_strangers import Alice
 from sasha.testing import make_provider
 
-# What a visit may write: that it took place. The row of the site's settings is made where it is first looked at.
-LEFT_OUT = {Session, LogEntry, SiteSettings}
+# What a visit may write: that it took place. The rows of settings and rules are made where they are first looked at.
+LEFT_OUT = {Session, LogEntry, SiteSettings, PolicyRule}
 # What writes down that something was taken away is no change of it.
 WATCHING = "monitoring"
 
