@@ -15,7 +15,6 @@ from sasha.csp import BARE_POLICY, HEADER
 FEATURES_OFF = (
     "accelerometer",
     "autoplay",
-    "bluetooth",
     "browsing-topics",
     "camera",
     "clipboard-read",

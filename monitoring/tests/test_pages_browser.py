@@ -61,7 +61,8 @@ async def server(transactional_db):
     simulator = Simulator()
     await simulator.start()
     await db(fill_database, simulator.url("openai-compatible"))
-    with server_process() as server:
+    # Of what is shown, nothing but the rows of these tests: its own would come every five seconds.
+    with server_process(MONITORING="false") as server:
         yield server
     await simulator.stop()
 

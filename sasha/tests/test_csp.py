@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpResponse
@@ -123,3 +125,10 @@ def test_a_script_that_somebody_has_got_into_a_page_has_no_nonce(staff):
     assert "<script src=/x>" not in page.text
     rendered = engines["django"].from_string("{{ text|safe }}").render({"text": "<script src=/x>"}, page.wsgi_request)
     assert rendered == "<script src=/x>"
+
+
+def test_every_script_of_our_templates_has_the_nonce():
+    pages = {path: path.read_text() for path in Path(settings.BASE_DIR, "templates").rglob("*.html")}
+    tags = [(path.name, tag) for path, text in pages.items() for tag in re.findall(r"<script\b[^>]*>", text)]
+    assert len(tags) > 5
+    assert [tag for tag in tags if 'nonce="{{ csp_nonce }}"' not in tag[1]] == []
