@@ -29,7 +29,7 @@ from chat.database import db
 from providers.simulator import Simulator
 from sasha.testing import ServerProcess, eventually, make_provider, server_process
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.sqlite, pytest.mark.timeout(600)]
 
 FRAMES = REQUESTS = 10_000
 SOCKETS = 8
