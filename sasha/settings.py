@@ -440,8 +440,8 @@ CHAT_SOCKETS_PER_USER = env_positive("CHAT_SOCKETS_PER_USER", 50)
 CHAT_FAILOVER_SECONDS = env_positive("CHAT_FAILOVER_SECONDS", 120)
 # Replies with a living process; what comes on top waits.
 CHAT_PLACES = env_positive("CHAT_PLACES", 100)
-# So many of them for one user at most: an answer may take minutes, and others come.
-CHAT_PLACES_PER_USER = env_positive("CHAT_PLACES_PER_USER", max(1, CHAT_PLACES // 2))
+# So many of them for one user at most: an answer may take minutes, and others come. In local mode all scripts are one.
+CHAT_PLACES_PER_USER = env_positive("CHAT_PLACES_PER_USER", max(1, CHAT_PLACES // (2 if LOCAL_MODE else 10)))
 # Messages between the socket and the provider: being stored, or a process starting up. More only slow each other.
 CHAT_STARTS_IN_FLIGHT = env_positive("CHAT_STARTS_IN_FLIGHT", 6)
 # Messages that may wait, for a place or their turn: on this server, of one user, and in one conversation.

@@ -44,10 +44,11 @@ class Stand:
 
 
 @contextmanager
-def running_stand(model: str, versus: str | None = None, more: Sequence[str] = ()) -> Iterator[Stand]:
+def running_stand(model: str, versus: str | None = None, more: Sequence[str] = (), **changed: str) -> Iterator[Stand]:
     """Start simulator and server, with `model` and `more` of the provider `sim`. Raises StandFailed.
 
-    With `versus`, such as MONITORING=false, a second server with that variable, on a database of its own.
+    `changed` are variables of the server. With `versus`, such as MONITORING=false, a second server with that variable,
+    on a database of its own.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
@@ -58,7 +59,7 @@ def running_stand(model: str, versus: str | None = None, more: Sequence[str] = (
             (directory / "other").mkdir()
             name, _, value = versus.partition("=")
             other = Other(*_start_server(stack, directory / "other", address, [model], {name: value}))
-        url, server_pid = _start_server(stack, directory, address, [model, *more], {})
+        url, server_pid = _start_server(stack, directory, address, [model, *more], changed)
         yield Stand(url, address, server_pid, other)
 
 

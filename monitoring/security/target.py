@@ -135,6 +135,7 @@ class Target:
     model: str = ""
     echo: str = ""
     slow: str = ""
+    steady: str = ""
     simulator: str = ""
     server_pid: int | None = None
     token: str = ""

@@ -15,11 +15,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from monitoring.load import stand
 from monitoring.load.ledger import read_ledger
-from monitoring.security import frames, isolation, messages, pages, report
+from monitoring.security import crowd, frames, isolation, messages, pages, report
 from monitoring.security.findings import Section
 from monitoring.security.target import Target, Visitor
 
-ECHO, QUICK, SLOW = "sim-echo", "sim-n2", "sim-n400-gap10"
+ECHO, QUICK, SLOW, STEADY = "sim-echo", "sim-n2", "sim-n400-gap10", "sim-n100-gap20"
+# As a site in production has by itself; a load test's own has no limit.
+PLACES = {"CHAT_PLACES": "100", "CHAT_PLACES_PER_USER": "10"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of each kind of text, on a site that was not started for this: every message is stored there.
 SOME = 20
@@ -69,8 +71,11 @@ class Command(BaseCommand):
                 "isolation": isolation.try_isolation,
                 "afterwards": _try_afterwards,
             }
+            wanted = options["only"] or parts
+            # On request alone.
+            parts = {**parts, "crowd": crowd.try_crowd}
             sections = []
-            for name in options["only"] or parts:
+            for name in wanted:
                 if name not in parts:
                     raise CommandError(f"There is no part {name}; there are: {', '.join(parts)}.")
                 self.stderr.write(f"{name} …")
@@ -110,13 +115,17 @@ async def _target(options: dict[str, Any]) -> AsyncIterator[Target]:
         yield Target(url, token=options["token"], user=user, staff=staff)
         return
     try:
-        with stand.running_stand(QUICK, more=(ECHO, SLOW)) as started:
+        with stand.running_stand(QUICK, more=(ECHO, SLOW, STEADY), **PLACES) as started:
             staff = await _sign_up(started.url, "staff")
             user = await _sign_up(started.url, "user")
             yield Target(
-                started.url, f"sim:{QUICK}", f"sim:{ECHO}", f"sim:{SLOW}", started.simulator, started.server_pid,
-                user=user, staff=staff,
-            )  # fmt: skip
+                started.url,
+                *(f"sim:{model}" for model in (QUICK, ECHO, SLOW, STEADY)),
+                started.simulator,
+                started.server_pid,
+                user=user,
+                staff=staff,
+            )
     except stand.StandFailed as error:
         raise CommandError(str(error)) from None
 
