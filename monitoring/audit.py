@@ -27,7 +27,7 @@ ACTIONS = {
     "chat.input.refused": "What somebody sent was refused, under the rule named. With what was sent.",
     "chat.conversation.deleted": "A person deleted a conversation; it can be had back for an hour.",
     "chat.conversation.restored": "A person took a deleted conversation back.",
-    "chat.conversation.purged": "A deleted conversation went for good.",
+    "chat.conversation.purged": "A conversation went for good: an hour after its deletion, or with its account.",
     "chat.conversation.exported": "A person downloaded a conversation.",
     "chat.conversation.imported": "A person brought in a conversation from a file.",
     "chat.archive.exported": "A person downloaded everything they have here.",
