@@ -18,8 +18,8 @@ from monitoring.models import Alert, HealthCheck, ReplicaState, Sample
 from monitoring.models.alerts import AlertState
 from providers.models import Attempt
 
-# Rows of one statement: some ten milliseconds at most, in which SQLite writes nothing else.
-BATCH = 200
+# Rows of one statement: some ten milliseconds, in which SQLite writes nothing else; the ledger has the most indexes.
+BATCH = 50
 
 
 class History(NamedTuple):
