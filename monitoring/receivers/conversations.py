@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,16 +11,24 @@ from django.contrib.auth.models import User
 from django.db.models import UUIDField
 
 from chat.identity import Visitor
-from chat.models import Conversation, Message
+from chat.models import Attachment, Conversation, Message
 from monitoring.audit import Actor, Deed, Target, record
 from providers.ledger import TOKENS
 from providers.prepared import Given, Prepared
 
 
-def on_reply_started(reply: Message, question: Message | None, owner: User, **_: Any) -> None:
-    """Write down what a person asked."""
-    asked = {"conversation": str(reply.conversation_id), "reply": str(reply.pk), "model": reply.requested_model}
+def on_reply_started(
+    reply: Message, question: Message | None, owner: User, files: Sequence[Attachment] = (), **_: Any
+) -> None:
+    """Write down what a person asked. A file's name is not kept: those words could not be erased."""
+    asked: dict[str, Any] = {
+        "conversation": str(reply.conversation_id),
+        "reply": str(reply.pk),
+        "model": reply.requested_model,
+    }
     if question:
+        if files:
+            asked["files"] = [{"id": str(file.pk), "type": file.media_type, "bytes": file.size} for file in files]
         if question.flags:
             asked["flags"] = ", ".join(question.flags)
         deed = Deed("chat.message.posted", Actor.of(owner), Target("message", question.pk), asked, question.text)

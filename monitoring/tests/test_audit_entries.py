@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
@@ -135,6 +136,17 @@ def test_a_new_price_has_its_amounts_as_they_were_typed():
     assert (entry.data["input"], entry.data["output"]) == ("0.1", "2")
     price.delete()
     assert entries("price.deleted")[0].data["name"].startswith("sim:m from")
+
+
+@pytest.mark.django_db
+def test_costs_that_are_computed_anew_are_kept(capsys):
+    asked = ("reprice", "--from", "2026-11-01", "--to", "2026-11-02", "--model", "")
+    call_command(*asked)
+    assert not entries()
+    call_command(*asked, "--apply")
+    assert [(entry.action, entry.actor, entry.data) for entry in entries()] == [
+        ("money.repriced", "", {"first": "2026-11-01", "last": "2026-11-02", "model": "", "attempts": 0})
+    ]
 
 
 @pytest.mark.django_db
