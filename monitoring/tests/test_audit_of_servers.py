@@ -15,7 +15,6 @@ from monitoring.audit import Deed, record
 from monitoring.models import AuditEntry, AuditPending
 from monitoring.receivers import site
 from monitoring.tests.audits import fill, verdict
-from sasha import lifespan
 from sasha.testing import running_site
 
 LONG_AGO = timedelta(hours=1)
@@ -44,7 +43,7 @@ async def test_the_rest_of_a_stop_is_done_also_without_a_database(monkeypatch):
     closed = []
     async with running_site():
         monkeypatch.setattr(site, "record_stop", fail)
-        monkeypatch.setattr(lifespan, "close_connections", partial(_note, closed))
+        monkeypatch.setattr("sasha.lifespan.close_connections", partial(_note, closed))
     assert closed
 
 

@@ -17,6 +17,7 @@ from chat.models import Message
 from chat.signals import reply_ended
 from monitoring import background, latency, sampler
 from monitoring.models import ReplicaState, Sample
+from monitoring.models.samples import GONE_FOR
 from monitoring.pages.servers import read_servers
 from monitoring.readings import KEPT_READINGS
 from providers.aichat import LIVE
@@ -178,10 +179,12 @@ async def test_each_full_minute_is_a_row_with_its_maxima(by_hand, site, monkeypa
     assert [row.at async for row in Sample.objects.order_by("at")] == [minute, minute + timedelta(seconds=60)]
 
 
-async def test_the_overview_names_a_server_that_has_gone_without_a_word(by_hand, site):
+async def test_the_overview_names_a_server_that_has_gone_without_a_word_for_a_while(by_hand, site):
     now = timezone.now()
     await ReplicaState.objects.acreate(replica="dead", at=now, data={})
+    await ReplicaState.objects.acreate(replica="long dead", at=now - GONE_FOR, data={})
     await sampler.sample()
+    assert not await ReplicaState.objects.filter(replica="long dead").aexists()
     gone = [server for server in await db(read_servers, now) if not server.is_alive]
     assert [server.name for server in gone] == ["dead"]
 
