@@ -207,7 +207,8 @@ def test_the_breaker_says_why_and_until_when():
     provider = make_provider("https://one.example/v1")
     breaker.force(provider, Forced.OPEN)
     breaker.force(provider, "")
-    assert [entry.data["state"] for entry in entries("provider.state")] == ["open", "closed"]
+    moves = [(entry.data["was"], entry.data["state"]) for entry in entries("provider.state")]
+    assert moves == [("closed", "open"), ("open", "closed")]
     assert [entry.data["forced"] for entry in entries("provider.state")] == [True, False]
 
 
