@@ -12,6 +12,7 @@ from django.db.models import UUIDField
 
 from chat.identity import Visitor
 from chat.models import Attachment, Conversation, Message
+from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 from providers.ledger import TOKENS
 from providers.prepared import Given, Prepared
@@ -40,10 +41,9 @@ def on_reply_started(
 
 def on_reply_ended(reply: Message, **_: Any) -> None:
     """Write down what was answered, by whom, how it ended and what it took."""
-    owner = _find_owner.first(pk=reply.conversation_id)
     data = {
         "conversation": str(reply.conversation_id),
-        "owner": owner[0] if owner else "",
+        "owner": _name_owner(reply.conversation_id),
         "provider": reply.provider,
         "model": reply.model,
         "ending": reply.ending,
@@ -55,6 +55,11 @@ def on_reply_ended(reply: Message, **_: Any) -> None:
         "cost_source": reply.cost_source,
     }
     record(Deed("chat.reply.ended", target=Target("reply", reply.pk), data=data, text=_whole(reply)))
+
+
+def _name_owner(conversation_id: UUID) -> str:
+    owner = _find_owner.first(pk=conversation_id)
+    return owner[0] if owner else ""
 
 
 _find_owner = Prepared(
@@ -77,6 +82,12 @@ def on_input_rejected(visitor: Visitor | None, code: str, text: str, rule: str |
     actor = Actor(visitor.username, visitor.user_id) if visitor else Actor()
     sent = text[: settings.CHAT_MESSAGE_LENGTH]
     record(Deed("chat.input.refused", actor, data={"rule": rule or code, "characters": len(text)}, text=sent))
+
+
+def on_conversation_goes(instance: Conversation, **_: Any) -> None:
+    """Write down that a conversation goes for good: by itself after a while, or with its owner's account."""
+    target = Target("conversation", instance.pk)
+    record(Deed("chat.conversation.purged", acting.current(), target, {"owner": _name_owner(instance.pk)}))
 
 
 def on_acted(

@@ -20,6 +20,7 @@ from chat.models import ApiToken, Conversation, PolicyRule, Share, SiteSettings
 from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AlertReceiver, AlertRule
+from monitoring.receivers.conversations import on_conversation_goes
 from providers.models import Budget, Model, Price, Provider
 
 Values = dict[str, Any]
@@ -110,7 +111,7 @@ def connect() -> None:
         post_save.connect(after_save, sender=model, dispatch_uid=uid)
         # Before: what its name is made of may go first.
         pre_delete.connect(before_delete, sender=model, dispatch_uid=uid)
-    pre_delete.connect(before_conversation_goes, sender=Conversation, dispatch_uid="audit conversation")
+    pre_delete.connect(on_conversation_goes, sender=Conversation, dispatch_uid="audit conversation")
     for through in THROUGH:
         m2m_changed.connect(on_linked, sender=through, dispatch_uid=f"audit {through._meta.label}")
 
@@ -155,12 +156,6 @@ def before_delete(instance: Any, **_: Any) -> None:
         return
     watched = WATCHED[type(instance)]
     _record(instance, "deleted", {name: _shown(watched, name, getattr(instance, name)) for name in watched.columns})
-
-
-def before_conversation_goes(instance: Conversation, **_: Any) -> None:
-    """Write down that a conversation goes for good: by itself after a while, or with its owner's account."""
-    target = Target("conversation", instance.pk)
-    record(Deed("chat.conversation.purged", acting.current(), target, {"owner": instance.owner.username}))
 
 
 def on_linked(
