@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error, connection
@@ -57,9 +57,13 @@ def _close() -> None:
     connection.close()
 
 
-async def aside(function: Callable[[], None]) -> None:
-    """Run `function`, which waits for more than the database, on another thread, its connection closed afterwards."""
-    await asyncio.to_thread(_call_and_close, function)
+async def aside(function: Callable[[], None], pool: Executor | None = None) -> None:
+    """Run `function`, which takes long or waits for more than the database, on another thread.
+
+    Its connection is closed afterwards. What waits for strangers brings a `pool`: everybody shares the loop's own.
+    """
+    context = contextvars.copy_context()
+    await asyncio.get_running_loop().run_in_executor(pool, context.run, _call_and_close, function)
 
 
 def _call_and_close(function: Callable[[], None]) -> None:

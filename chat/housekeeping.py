@@ -8,7 +8,6 @@ from django.utils import timezone
 from chat import attachments
 from chat.deletion import KEPT
 from chat.models import Conversation, Message
-from chat.signals import tell
 
 # Messages a step: on SQLite nothing else is written meanwhile, and a conversation may have thousands.
 STEP = 200
@@ -22,7 +21,7 @@ def do_round() -> None:
 @transaction.atomic
 def purge_some() -> int:
     """Remove a part of a conversation whose deletion can no longer be undone; return of how many rows, 0 for none."""
-    deleted = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT).select_related("owner")
+    deleted = Conversation.objects.filter(deleted_at__lte=timezone.now() - KEPT)
     due = deleted.order_by("deleted_at", "pk").first()
     if due is None:
         return 0
@@ -33,6 +32,5 @@ def purge_some() -> int:
     if some := list(messages.order_by().values_list("pk", flat=True)[:STEP]):
         Message.objects.filter(pk__in=some).delete()
         return len(some)
-    tell("chat.conversation.purged", None, "conversation", due.pk, owner=due.owner.username)
     due.delete()
     return 1

@@ -232,7 +232,7 @@ class Draft:
         Message.objects.bulk_create([question, reply] if question else [reply])
         if question and files:
             attachments.give_to(question, files)
-        reply_started.send(Message, reply=reply, question=question, owner=self.conversation.owner)
+        reply_started.send(Message, reply=reply, question=question, owner=self.conversation.owner, files=files)
         return plan
 
 

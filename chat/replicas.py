@@ -46,6 +46,11 @@ def is_oldest(name: str) -> bool:
     return Replica.objects.order_by("started_at", "pk").values_list("pk", flat=True).first() == name
 
 
+def is_any_alive() -> bool:
+    """Return whether a server of this site runs."""
+    return Replica.objects.filter(heartbeat_at__gte=Now() - DEAD_AFTER).exists()
+
+
 def leave(name: str) -> None:
     """Stop living: everything that this replica owned has ended."""
     Replica.objects.filter(pk=name).delete()

@@ -9,7 +9,8 @@ from providers.signals import acted as acted
 from providers.signals import tell as tell
 
 # A message and its empty reply were stored: reply (Message), question (Message, None where an old one is asked again),
-# owner (User). `question.flags` names the rules of the input policy that flagged it.
+# owner (User), files (Attachment rows of the question). `question.flags` names the rules of the input policy that
+# flagged it.
 reply_started = Signal()
 # A reply ended: reply (Message).
 reply_ended = Signal()

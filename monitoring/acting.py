@@ -27,10 +27,17 @@ class ActingMiddleware:
             _request.reset(token)
 
 
+def leave(request: HttpRequest, actor: Actor) -> None:
+    """Note who signs out: what else the request does, such as deleting the account, is still their doing."""
+    request.signed_out = actor  # type: ignore[attr-defined]
+
+
 def current() -> Actor:
     """Return whose request this is; the site where it is nobody's, or where there is none, as in a command."""
     request = _request.get()
-    return Actor.of(find_user(request)) if request else SITE
+    if request is None:
+        return SITE
+    return getattr(request, "signed_out", None) or Actor.of(find_user(request))
 
 
 def in_request() -> bool:

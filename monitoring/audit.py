@@ -18,7 +18,7 @@ from providers.prepared import Insertion
 
 # Everything that is recorded; docs/audit.md has the same list, and a test that compares them.
 ACTIONS = {
-    "chat.message.posted": "A person sent a message. With its text.",
+    "chat.message.posted": "A person sent a message. With its text, and the ids, types and sizes of its files.",
     "chat.answer.requested": "A person asked for another answer, or for an answer to go on.",
     "chat.reply.ended": "An answer ended. With its text, ending, provider, model, tokens and cost.",
     "chat.reply.stop_requested": "A person pressed stop.",
@@ -27,7 +27,7 @@ ACTIONS = {
     "chat.input.refused": "What somebody sent was refused, under the rule named. With what was sent.",
     "chat.conversation.deleted": "A person deleted a conversation; it can be had back for an hour.",
     "chat.conversation.restored": "A person took a deleted conversation back.",
-    "chat.conversation.purged": "A deleted conversation went for good.",
+    "chat.conversation.purged": "A conversation went for good: an hour after its deletion, or with its account.",
     "chat.conversation.exported": "A person downloaded a conversation.",
     "chat.conversation.imported": "A person brought in a conversation from a file.",
     "chat.archive.exported": "A person downloaded everything they have here.",
@@ -40,6 +40,7 @@ ACTIONS = {
     "account.signed_out": "Somebody signed out.",
     "account.signed_out_everywhere": "Somebody ended all of their sessions.",
     "money.exported": "An admin downloaded what was spent.",
+    "money.repriced": "The costs of past attempts were computed anew.",
     "audit.exported": "Somebody took a copy of the audit.",
     "audit.texts_erased": "A person's words were erased from the audit.",
     "audit.pruned": "Old entries were cut off. With a signed marker of the cut.",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db import Error
 
 from chat import runner
 from chat.database import db
@@ -53,11 +54,22 @@ async def stop() -> None:
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
     if settings.MONITORING:
-        await db(site.record_stop, runner.current().replica)
+        try:
+            await _say_goodbye()
+        except Error:
+            # What is closed after this must be closed all the same.
+            logger.exception("the end of this server could not be recorded")
     if settings.OTLP_ENDPOINT:
         from monitoring import traces  # many modules, which nobody else needs
 
         await asyncio.to_thread(traces.stop)
+
+
+async def _say_goodbye() -> None:
+    """Record the end, and leave nothing open: no entry without a seal, no state that looks like a crash."""
+    await sampler.sample()
+    await db(site.record_stop, runner.current().replica)
+    await sealer.seal_the_rest()
 
 
 async def _repeat(step: Step) -> None:

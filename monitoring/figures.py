@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from math import sqrt
 from typing import NamedTuple, TypedDict
-
-from monitoring.load.figures import percentile
 
 # The plan's rule: more than so much over the last so many samples is a trend.
 TREND_BYTES = 10 * 1024 * 1024
@@ -38,6 +36,12 @@ def summarize(times_ms: Sequence[float]) -> Summary:
         p95_ms=percentile(ordered, 0.95),
         p99_ms=percentile(ordered, 0.99),
     )
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """Return the smallest of `values` that at least `share` of them do not exceed; None where there are none."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else None
 
 
 class Trend(StrEnum):
@@ -83,7 +87,7 @@ def slope_of(points: Sequence[tuple[float, float]]) -> Slope | None:
     spread = sum((at - centre) ** 2 for at in seconds)
     missed = sum((size - line.intercept - line.slope * at) ** 2 for at, size in points)
     freedom = len(points) - 2
-    margin = student_quantile(freedom) * sqrt(missed / freedom / spread)
+    margin = student_quantile(freedom) * math.sqrt(missed / freedom / spread)
     return Slope(*(SECONDS_PER_HOUR * slope for slope in (line.slope, line.slope - margin, line.slope + margin)))
 
 

@@ -14,12 +14,12 @@ from chat import guests, replicas, runner
 from chat.database import db
 from chat.housekeeping import purge_some
 from chat.models import Conversation
-from monitoring.models import Alert, HealthCheck, ReplicaState, Sample
+from monitoring.models import Alert, HealthCheck, Sample
 from monitoring.models.alerts import AlertState
 from providers.models import Attempt
 
-# Rows of one statement: some ten milliseconds at most, in which SQLite writes nothing else.
-BATCH = 200
+# Rows of one statement: some ten milliseconds, in which SQLite writes nothing else; the ledger has the most indexes.
+BATCH = 50
 
 
 class History(NamedTuple):
@@ -70,7 +70,6 @@ def _old_attempts(before: datetime) -> QuerySet[Attempt]:
 # The audit is not among them: monitoring/audit.py has its own way, which leaves a mark.
 HISTORIES = (
     _table("samples", "KEEP_SAMPLES_DAYS", lambda before: Sample.objects.filter(at__lt=before)),
-    _table("states of servers", "KEEP_SAMPLES_DAYS", lambda before: ReplicaState.objects.filter(at__lt=before)),
     _table("health checks", "KEEP_HEALTH_CHECKS_DAYS", lambda before: HealthCheck.objects.filter(at__lt=before)),
     _table("ended alerts", "KEEP_ALERTS_DAYS", _ended_alerts),
     _table("attempts", "KEEP_ATTEMPTS_DAYS", _old_attempts),

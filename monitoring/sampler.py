@@ -14,12 +14,13 @@ from django.utils import timezone
 
 from chat import runner
 from chat.database import db
-from chat.models import Message, Replica
+from chat.models import Message
 from chat.processes import Process, list_processes
 from chat.sockets import open_sockets
 from monitoring import latency, metrics
 from monitoring.meter import Meter
 from monitoring.models import ReplicaState, Sample
+from monitoring.models.samples import GONE_FOR
 from monitoring.outcomes import Outcome, Outcomes
 from monitoring.readings import Figures, Reading, Readings, sample_of
 from providers import aichat
@@ -116,13 +117,13 @@ async def _or_none(measuring: Awaitable[float]) -> float | None:
 
 @transaction.atomic
 def _store(state: ReplicaState, sample: Sample | None) -> metrics.Site:
-    """Store a state and a minute, forget the servers that are gone, and return what the site knows beside."""
+    """Store a state and a minute, forget the servers that are long gone, and return what the site knows beside."""
     if sample:
         Sample.objects.bulk_create([sample], ignore_conflicts=True)
     ReplicaState.objects.bulk_create(
         [state], update_conflicts=True, unique_fields=["replica"], update_fields=["at", "data"]
     )
-    ReplicaState.objects.exclude(replica=state.replica).exclude(replica__in=Replica.objects.values("pk")).delete()
+    ReplicaState.objects.filter(at__lt=state.at - GONE_FOR).delete()
     return metrics.find_site()
 
 

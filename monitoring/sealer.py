@@ -47,6 +47,12 @@ async def seal() -> None:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
+async def seal_the_rest() -> None:
+    """Seal what is pending, whoever's that is to do: this server stops, and may be the last."""
+    while await db(seal_some) == BATCH:
+        pass
+
+
 def seal_all() -> None:
     """Seal everything that is pending, for a command; another process may do it at the same time."""
     while _one_pending():

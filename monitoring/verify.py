@@ -9,15 +9,17 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
+from chat import replicas
 from monitoring import append_only
 from monitoring.audit import digest_of
 from monitoring.chain import ENTRY_COLUMNS, GENESIS, Place, hash_of
 from monitoring.cutting import Cut, find_cut
 from monitoring.erasure import Erasure, find_erasures
-from monitoring.models import AuditEntry, AuditSeal, AuditText
+from monitoring.models import AuditEntry, AuditPending, AuditSeal, AuditText
 
 BATCH = 500
 # Of texts, which are up to a megabyte each.
@@ -37,7 +39,7 @@ class Broken(Exception):
 
 @dataclass
 class Report:
-    """What a walk has seen. `head` is the last hash, "" of an empty audit."""
+    """What a walk has seen. `head` is the last hash, "" of an empty audit; `waiting` is for a server that seals."""
 
     cut: Cut | None = None
     first: int = 0
@@ -47,6 +49,7 @@ class Report:
     erased: int = 0
     digests_only: int = 0
     noted_at: int | None = None
+    waiting: int = 0
 
 
 class Link(NamedTuple):
@@ -72,7 +75,7 @@ def verify(noted: str = "") -> Report:
     report = walk(noted)
     if noted and report.noted_at is None:
         raise Broken(_explain_missing_head(noted, report))
-    _check_unsealed()
+    report.waiting = _check_unsealed()
     if missing := append_only.find_missing(connection):
         raise Broken(f"Nothing keeps the rows from being changed; these triggers are missing: {', '.join(missing)}.")
     return report
@@ -212,17 +215,23 @@ def _read(after: int, size: int, until: int | None) -> list[Link]:
     return [Link(seal, entries.get(seal.entry_id)) for seal in some]
 
 
-def _check_unsealed() -> None:
-    overdue = _find_overdue()
+def _check_unsealed() -> int:
+    """Return how many entries wait for their seals where nobody is there to seal them. Raises Broken for any other."""
+    waits = not (settings.MONITORING and replicas.is_any_alive())
+    overdue = _find_overdue(waits)
     if overdue:
         time.sleep(LAST_CHANCE_SECONDS)
-        overdue = _find_overdue()
+        overdue = _find_overdue(waits)
     if overdue:
         raise Broken(f"Entry {overdue[0]} has had no seal for more than a minute; in all there are {overdue[1]} such.")
+    return AuditPending.objects.count() if waits else 0
 
 
-def _find_overdue() -> tuple[int, int] | None:
+def _find_overdue(waits: bool) -> tuple[int, int] | None:
     unsealed = AuditEntry.objects.filter(seal=None, at__lt=timezone.now() - LONGEST_UNSEALED).order_by("pk")
+    if waits:
+        # One that nobody would seal any more was tampered with, also where no server runs.
+        unsealed = unsealed.exclude(pk__in=AuditPending.objects.values("pk"))
     first = unsealed.values_list("pk", flat=True).first()
     return (first, unsealed.count()) if first is not None else None
 

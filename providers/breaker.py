@@ -96,15 +96,14 @@ def record_check(provider_id: int, started_at: datetime, sentence: str) -> None:
 @transaction.atomic
 def force(provider: Provider, forced: str) -> None:
     """Decide over the breaker's head: Forced.OPEN, Forced.CLOSED, or "" to let it decide again, from a fresh start."""
-    values = {"forced": forced} | _closed()
+    values, was = {"forced": forced} | _closed(), _state_of(provider.pk)
     if forced == Forced.OPEN:
         # Since when it is not asked.
         values["opened_at"] = timezone.now()
     Provider.objects.filter(pk=provider.pk).update(**values)
     for name, value in values.items():
         setattr(provider, name, value)
-    reason = "an admin has decided so"
-    provider_state_changed.send(Provider, provider_id=provider.pk, state=forced or Breaker.CLOSED, reason=reason)
+    _tell(provider.pk, was, forced or Breaker.CLOSED, "an admin has decided so")
 
 
 @transaction.atomic
@@ -193,11 +192,22 @@ def _open(provider_id: int, seen: Outcome, sentence: str, pause: timedelta) -> N
 def _move(rows: QuerySet[Provider], provider_id: int, state: Breaker, **values: object) -> bool:
     """Move the provider to `state` where it is still among `rows`; tell the listeners, and return whether it was."""
     changes = _closed() if state is Breaker.CLOSED else values
+    was = _state_of(provider_id)
     moved = rows.update(**{"breaker": state} | changes) > 0
     if moved:
-        reason = str(values.get("open_reason", ""))
-        provider_state_changed.send(Provider, provider_id=provider_id, state=state, reason=reason)
+        _tell(provider_id, was, state, str(values.get("open_reason", "")))
     return moved
+
+
+def _state_of(provider_id: int) -> str:
+    """Return the state as it is told: what an admin has decided, or else the breaker's."""
+    # A provider may be deleted while it answers.
+    states = Provider.objects.filter(pk=provider_id).values_list("forced", "breaker").first()
+    return next(filter(None, states or ()), "")
+
+
+def _tell(provider_id: int, was: str, state: str, reason: str) -> None:
+    provider_state_changed.send(Provider, provider_id=provider_id, was=was, state=state, reason=reason)
 
 
 def _closed() -> dict[str, object]:

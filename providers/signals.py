@@ -11,8 +11,8 @@ attempt_ended = Signal()
 # Somebody did something that no row of ours shows: action (dotted, in the past tense), user (User, or None for nobody
 # known), target_kind, target_id, data (plain JSON without secrets).
 acted = Signal()
-# A provider's breaker moved, or was moved: provider_id, state (models.Breaker or Forced value), reason. Sent inside the
-# transaction that moves it.
+# A provider's breaker moved, or was moved: provider_id, was and state (models.Breaker or Forced values), reason. Sent
+# inside the transaction that moves it.
 provider_state_changed = Signal()
 # A model was taken out until a moment, or put back (None): model_id, until, reason. Inside the transaction of it.
 model_state_changed = Signal()

@@ -10,7 +10,7 @@ from typing import Any
 from monitoring.faults.killing import Killed
 from monitoring.faults.money import Account
 from monitoring.faults.rows import FAULTS, PROTOCOLS, When
-from monitoring.load.figures import percentile
+from monitoring.figures import percentile
 
 # Of all messages that somebody healthy could have answered.
 ANSWERED_SHARE = 0.99

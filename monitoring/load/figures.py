@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from monitoring.figures import percentile
+
 
 @dataclass
 class Reading:
@@ -124,12 +126,6 @@ def figures(readings: Sequence[Reading]) -> Figures:
         busy_seconds=busy_seconds((reading.asked_at, reading.ended_at) for reading in readings),
         streamed_seconds=sum(reading.ended_at - reading.asked_at for reading in readings),
     )
-
-
-def percentile(values: Iterable[float], share: float) -> float | None:
-    """Return the smallest of `values` that at least `share` of them do not exceed; None where there are none."""
-    ordered = sorted(values)
-    return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else None
 
 
 def busy_seconds(spans: Iterable[tuple[float, float]]) -> float:

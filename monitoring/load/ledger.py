@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.load.figures import Reading, percentile
+from monitoring.figures import percentile
+from monitoring.load.figures import Reading
 from providers.simulator import UnknownModelError, parse_model
 
 SECONDS = 30.0

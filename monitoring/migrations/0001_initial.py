@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('actor_id', models.BigIntegerField(blank=True, null=True)),
                 ('action', models.CharField(help_text='Dotted, in the past tense: chat.reply.ended.', max_length=48)),
                 ('target_kind', models.CharField(blank=True, max_length=32)),
-                ('target_id', models.CharField(blank=True, max_length=64)),
+                ('target_id', models.CharField(blank=True, max_length=120)),
                 ('data', models.JSONField(blank=True, default=dict)),
                 ('digest', models.CharField(blank=True, help_text="SHA-256, in hex, of the text's salt and the text; empty: there is none.", max_length=64)),
                 ('keeps_text', models.BooleanField(default=monitoring.models.audit._texts_are_kept, help_text='Whether the words themselves are kept, where there are any.')),

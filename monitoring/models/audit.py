@@ -65,7 +65,8 @@ class AuditEntry(AppendOnly):
     actor_id = models.BigIntegerField(null=True, blank=True)
     action = models.CharField(max_length=48, help_text="Dotted, in the past tense: chat.reply.ended.")
     target_kind = models.CharField(max_length=32, blank=True)
-    target_id = models.CharField(max_length=64, blank=True)
+    # As long as a replica's name, the longest of them.
+    target_id = models.CharField(max_length=120, blank=True)
     data = models.JSONField(default=dict, blank=True)
     digest = models.CharField(
         max_length=64, blank=True, help_text="SHA-256, in hex, of the text's salt and the text; empty: there is none."

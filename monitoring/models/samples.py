@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
+
+# For so long it is kept what a server said that has gone since; the overview shows it.
+GONE_FOR = timedelta(minutes=10)
 
 
 class Sample(models.Model):

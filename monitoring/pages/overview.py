@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
+from monitoring.figures import percentile
 from monitoring.models.samples import HealthCheck
 from monitoring.pages import incidents, sparkline
 from monitoring.pages.facts import ATTEMPTS, HOUR, Asked, Facts
@@ -168,7 +169,7 @@ def _worst_first(facts: Facts) -> list[Provider]:
 
 def _provider(provider: Provider, asked: Sequence[Asked], facts: Facts) -> ProviderCard:
     times = [(attempt.at, attempt.first_token_ms) for attempt in asked if attempt.first_token_ms is not None]
-    p95 = sparkline.percentile([value for _, value in times], 0.95)
+    p95 = percentile([value for _, value in times], 0.95)
     sums = facts.money.get(provider.slug, Sums())
     return ProviderCard(
         slug=provider.slug,

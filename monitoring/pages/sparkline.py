@@ -1,9 +1,8 @@
-"""The first-token times of the last hour as a line of a few pixels, and percentiles."""
+"""The first-token times of the last hour as a line of a few pixels."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -32,12 +31,6 @@ def draw(times: Iterable[tuple[datetime, float]], now: datetime, span: timedelta
     points = [(number, median(values)) for number, values in enumerate(buckets) if values]
     highest = max((value for _, value in points), default=0) or 1
     return _lines([[_place(number, value / highest) for number, value in run] for run in _runs(points)])
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the value that `share` of all do not exceed (nearest rank); None of none."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def _lines(runs: list[list[tuple[float, float]]]) -> Sparkline:

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
+from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 
 
@@ -18,7 +19,10 @@ def on_signed_in(request: HttpRequest | None, user: User, **_: Any) -> None:
 def on_signed_out(request: HttpRequest | None, user: User | None, **_: Any) -> None:
     """Write down who signed out; whoever was nobody still is."""
     if isinstance(user, User):
-        record(Deed("account.signed_out", Actor.of(user), Target("user", user.pk), _where(request)))
+        actor = Actor.of(user)
+        record(Deed("account.signed_out", actor, Target("user", user.pk), _where(request)))
+        if request:
+            acting.leave(request, actor)
 
 
 def on_sign_in_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:

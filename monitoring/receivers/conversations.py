@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,16 +11,25 @@ from django.contrib.auth.models import User
 from django.db.models import UUIDField
 
 from chat.identity import Visitor
-from chat.models import Conversation, Message
+from chat.models import Attachment, Conversation, Message
+from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 from providers.ledger import TOKENS
 from providers.prepared import Given, Prepared
 
 
-def on_reply_started(reply: Message, question: Message | None, owner: User, **_: Any) -> None:
-    """Write down what a person asked."""
-    asked = {"conversation": str(reply.conversation_id), "reply": str(reply.pk), "model": reply.requested_model}
+def on_reply_started(
+    reply: Message, question: Message | None, owner: User, files: Sequence[Attachment] = (), **_: Any
+) -> None:
+    """Write down what a person asked. A file's name is not kept: those words could not be erased."""
+    asked: dict[str, Any] = {
+        "conversation": str(reply.conversation_id),
+        "reply": str(reply.pk),
+        "model": reply.requested_model,
+    }
     if question:
+        if files:
+            asked["files"] = [{"id": str(file.pk), "type": file.media_type, "bytes": file.size} for file in files]
         if question.flags:
             asked["flags"] = ", ".join(question.flags)
         deed = Deed("chat.message.posted", Actor.of(owner), Target("message", question.pk), asked, question.text)
@@ -31,10 +41,9 @@ def on_reply_started(reply: Message, question: Message | None, owner: User, **_:
 
 def on_reply_ended(reply: Message, **_: Any) -> None:
     """Write down what was answered, by whom, how it ended and what it took."""
-    owner = _find_owner.first(pk=reply.conversation_id)
     data = {
         "conversation": str(reply.conversation_id),
-        "owner": owner[0] if owner else "",
+        "owner": _name_owner(reply.conversation_id),
         "provider": reply.provider,
         "model": reply.model,
         "ending": reply.ending,
@@ -46,6 +55,11 @@ def on_reply_ended(reply: Message, **_: Any) -> None:
         "cost_source": reply.cost_source,
     }
     record(Deed("chat.reply.ended", target=Target("reply", reply.pk), data=data, text=_whole(reply)))
+
+
+def _name_owner(conversation_id: UUID) -> str:
+    owner = _find_owner.first(pk=conversation_id)
+    return owner[0] if owner else ""
 
 
 _find_owner = Prepared(
@@ -68,6 +82,12 @@ def on_input_rejected(visitor: Visitor | None, code: str, text: str, rule: str |
     actor = Actor(visitor.username, visitor.user_id) if visitor else Actor()
     sent = text[: settings.CHAT_MESSAGE_LENGTH]
     record(Deed("chat.input.refused", actor, data={"rule": rule or code, "characters": len(text)}, text=sent))
+
+
+def on_conversation_goes(instance: Conversation, **_: Any) -> None:
+    """Write down that a conversation goes for good: by itself after a while, or with its owner's account."""
+    target = Target("conversation", instance.pk)
+    record(Deed("chat.conversation.purged", acting.current(), target, {"owner": _name_owner(instance.pk)}))
 
 
 def on_acted(

@@ -32,11 +32,12 @@ def on_attempt_ended(attempt: Attempt, **_: Any) -> None:
     record(Deed("provider.attempt.ended", target=Target("attempt", attempt.pk), data=data))
 
 
-def on_provider_state_changed(provider_id: int, state: str, reason: str, **_: Any) -> None:
-    """Write down to what a breaker moved, and why; an admin's word is theirs."""
+def on_provider_state_changed(provider_id: int, was: str, state: str, reason: str, **_: Any) -> None:
+    """Write down from what to what a breaker moved, and why; an admin's word is theirs."""
     provider = Provider.objects.get(pk=provider_id)
     data = {
         "provider": provider.slug,
+        "was": str(was),
         "state": str(state),
         "forced": state in (Forced.OPEN, Forced.CLOSED) and state == provider.forced,
         "reason": reason,

@@ -10,15 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group, User
 from django.db.models import Model as Row
 from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
 
 from chat.identity import GUEST_PREFIX
-from chat.models import ApiToken, PolicyRule, Share, SiteSettings
+from chat.models import ApiToken, Conversation, PolicyRule, Share, SiteSettings
 from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AlertReceiver, AlertRule
+from monitoring.receivers.conversations import on_conversation_goes
 from providers.models import Budget, Model, Price, Provider
 
 Values = dict[str, Any]
@@ -30,9 +32,19 @@ def is_set(value: Any) -> str:
     return "set" if value else "none"
 
 
+def has_password(value: str) -> str:
+    """Return whether somebody can sign in with a password."""
+    return is_set(value and is_password_usable(value))
+
+
 def host_of(value: Any) -> str:
     """Return the host of an address, whose path may be a secret; an e-mail address as it is."""
     return urlsplit(value).hostname or value
+
+
+def name_share(share: Share) -> str:
+    """Return a link's name without the conversation's title: those are somebody's words, which can be erased."""
+    return f"of conversation {share.conversation_id}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Watched:
     kind: str
     columns: tuple[str, ...]
     masks: dict[str, Mask] = field(default_factory=dict)
+    name: Callable[[Any], str] = str
 
 
 WATCHED: dict[type[Row], Watched] = {
@@ -73,14 +86,16 @@ WATCHED: dict[type[Row], Watched] = {
     User: Watched(
         "user",
         ("username", "email", "is_active", "is_staff", "is_superuser", "password"),
-        {"password": is_set},
+        {"password": has_password},
     ),
     Group: Watched("group", ("name",)),
     ApiToken: Watched("token", ("user_id", "name", "ending")),
-    Share: Watched("share", ("conversation_id", "leaf_id")),
+    Share: Watched("share", ("conversation_id", "leaf_id"), name=name_share),
     AlertRule: Watched("alert_rule", ("kind", "enabled", "threshold", "clear_below", "for_seconds", "clear_seconds")),
     AlertReceiver: Watched("alert_receiver", ("kind", "address", "enabled"), {"address": host_of}),
 }
+# What the row of a guest changes by itself.
+OF_GUESTS = {"username", "password"}
 THROUGH = {
     User.groups.through: "groups",
     User.user_permissions.through: "permissions",
@@ -96,6 +111,7 @@ def connect() -> None:
         post_save.connect(after_save, sender=model, dispatch_uid=uid)
         # Before: what its name is made of may go first.
         pre_delete.connect(before_delete, sender=model, dispatch_uid=uid)
+    pre_delete.connect(on_conversation_goes, sender=Conversation, dispatch_uid="audit conversation")
     for through in THROUGH:
         m2m_changed.connect(on_linked, sender=through, dispatch_uid=f"audit {through._meta.label}")
 
@@ -103,27 +119,34 @@ def connect() -> None:
 def before_save(instance: Any, update_fields: Iterable[str] | None = None, **_: Any) -> None:
     """Read what the row was, for the comparison behind the save."""
     watched = WATCHED[type(instance)]
-    untouched = update_fields is not None and not set(update_fields) & set(_names(watched))
+    untouched = update_fields is not None and not set(update_fields) & _names(watched)
     was: Values | None = None
     if not untouched:
         was = type(instance)._default_manager.filter(pk=instance.pk).values(*watched.columns).first()
     instance._audit_was, instance._audit_untouched = was, untouched
 
 
-def _names(watched: Watched) -> Iterable[str]:
-    return (name.removesuffix("_id") for name in watched.columns)
+def _names(watched: Watched) -> set[str]:
+    """Return what `update_fields` may call the columns: a foreign key has two names."""
+    return {*watched.columns, *(name.removesuffix("_id") for name in watched.columns)}
 
 
 def after_save(instance: Any, created: bool, **_: Any) -> None:
     """Write down a new row, or the values that are not what they were."""
-    if instance._audit_untouched or _is_guest(instance):
+    if instance._audit_untouched:
         return
     watched = WATCHED[type(instance)]
     now = {name: _value(instance, name) for name in watched.columns}
     was = None if created else instance._audit_was
     if was is None:
-        _record(instance, "added", {name: _shown(watched, name, value) for name, value in now.items() if value != ""})
-    elif changes := _compare(watched, was, now):
+        if not _is_guest(instance):
+            shown = {name: _shown(watched, name, value) for name, value in now.items() if value != ""}
+            _record(instance, "added", shown)
+        return
+    changes = _compare(watched, was, now)
+    if _is_guest(instance):
+        changes = {name: values for name, values in changes.items() if name not in OF_GUESTS}
+    if changes:
         _record(instance, "changed", changes)
 
 
@@ -136,14 +159,25 @@ def before_delete(instance: Any, **_: Any) -> None:
 
 
 def on_linked(
-    instance: Any, action: str, reverse: bool, model: type[Row], pk_set: set[Any] | None, **keywords: Any
+    sender: type[Row],
+    instance: Any,
+    action: str,
+    reverse: bool,
+    model: type[Row],
+    pk_set: set[Any] | None,
+    **_: Any,
 ) -> None:
     """Write down which groups or permissions somebody was given or lost."""
     verb, done = action.split("_")
     if verb != "post" or pk_set == set():
         return
-    names = sorted(str(row) for row in model._default_manager.filter(pk__in=pk_set or ()))
-    _record(instance, "changed", {THROUGH[keywords["sender"]]: {done: names}})
+    others = model._default_manager.filter(pk__in=pk_set or ()).order_by("pk")
+    if reverse:
+        # `group.user_set.add(user)`: the change is the user's.
+        for row in others:
+            _record(row, "changed", {THROUGH[sender]: {done: [str(instance)]}})
+    else:
+        _record(instance, "changed", {THROUGH[sender]: {done: sorted(map(str, others))}})
 
 
 def _value(instance: Row, name: str) -> Any:
@@ -181,9 +215,18 @@ def _record(instance: Any, deed: str, data: dict[str, Any]) -> None:
     if actor == Actor() and isinstance(instance, User) and acting.in_request():
         # Who makes an account is nobody before.
         actor = Actor.of(instance)
-    record(Deed(f"{watched.kind}.{deed}", actor, Target(watched.kind, instance.pk), {"name": str(instance)} | data))
+    record(
+        Deed(
+            f"{watched.kind}.{deed}", actor, Target(watched.kind, instance.pk), {"name": watched.name(instance)} | data
+        )
+    )
 
 
 def _is_guest(instance: Any) -> bool:
-    """Return whether it is the row of a visitor without an account: there are as many as visitors."""
-    return isinstance(instance, User) and instance.username.startswith(GUEST_PREFIX)
+    """Return whether it is the row of a visitor without an account: there are as many as visitors.
+
+    An admin can give such a name, or make more of such a row.
+    """
+    if not isinstance(instance, User) or not instance.username.startswith(GUEST_PREFIX):
+        return False
+    return not (instance.is_staff or instance.is_superuser or has_password(instance.password) == "set")

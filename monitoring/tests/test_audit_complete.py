@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 from django.core.management import call_command
 from django.db import connection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from chat.database import db
 from chat.models import Message
@@ -83,7 +83,8 @@ class Client:
                 # A conversation for each, so that the provider gets what the person wrote and nothing else.
                 async with next(addresses).connect(f"talk-{self.number}-{sent.client_id}") as socket:
                     await self._send(socket, sent)
-            except (ConnectionClosed, OSError):
+            except (ConnectionClosed, InvalidMessage, OSError):
+                # A server that is killed in the middle of a handshake leaves no valid message.
                 sent.again += 1
             else:
                 self.done.append(messages.pop(0))

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
@@ -138,6 +139,17 @@ def test_a_new_price_has_its_amounts_as_they_were_typed():
 
 
 @pytest.mark.django_db
+def test_costs_that_are_computed_anew_are_kept(capsys):
+    asked = ("reprice", "--from", "2026-11-01", "--to", "2026-11-02", "--model", "")
+    call_command(*asked)
+    assert not entries()
+    call_command(*asked, "--apply")
+    assert [(entry.action, entry.actor, entry.data) for entry in entries()] == [
+        ("money.repriced", "", {"first": "2026-11-01", "last": "2026-11-02", "model": "", "attempts": 0})
+    ]
+
+
+@pytest.mark.django_db
 def test_what_goes_with_its_owner_is_named_one_by_one(admin):
     Budget.objects.create(scope="user", user=admin, limit_usd=1)
     admin.delete()
@@ -195,7 +207,8 @@ def test_the_breaker_says_why_and_until_when():
     provider = make_provider("https://one.example/v1")
     breaker.force(provider, Forced.OPEN)
     breaker.force(provider, "")
-    assert [entry.data["state"] for entry in entries("provider.state")] == ["open", "closed"]
+    moves = [(entry.data["was"], entry.data["state"]) for entry in entries("provider.state")]
+    assert moves == [("closed", "open"), ("open", "closed")]
     assert [entry.data["forced"] for entry in entries("provider.state")] == [True, False]
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from monitoring.figures import find_change, slope_of, student_quantile, summarize, trend_of
+from monitoring.figures import find_change, percentile, slope_of, student_quantile, summarize, trend_of
 
 MB = 1024 * 1024
 
@@ -77,3 +77,9 @@ def test_the_interval_holds_the_true_slope_in_95_of_100_cases():
 )
 def test_students_quantiles_are_those_of_the_tables(freedom, quantile):
     assert student_quantile(freedom) == pytest.approx(quantile, abs=0.001)
+
+
+def test_percentiles_are_by_nearest_rank():
+    assert percentile([], 0.95) is None
+    assert percentile([5], 0.95) == 5
+    assert percentile(range(1, 101), 0.95) == 95

@@ -6,7 +6,8 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from monitoring.load.figures import Reading, busy_seconds, difference, figures, median, percentile, ratio
+from monitoring.figures import percentile
+from monitoring.load.figures import Reading, busy_seconds, difference, figures, median, ratio
 from monitoring.load.ledger import served
 from monitoring.load.report import demands, rows, table
 from monitoring.load.workload import Workload, judge

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chat import guests
 from chat.models import Conversation, Message, Role, State
-from monitoring.models import Alert, AlertRule, HealthCheck, ReplicaState, Sample
+from monitoring.models import Alert, AlertRule, HealthCheck, Sample
 from monitoring.models.alerts import AlertState, RuleKind
 from monitoring.retention import BATCH, HISTORIES
 from providers.models import Attempt
@@ -76,7 +76,6 @@ def prune(*arguments):
 def test_each_kind_has_its_own_age(settings):
     for days in (29, 31):
         make_samples(1, days)
-        ReplicaState.objects.create(replica=str(days), at=ago(days))
     for days in (89, 91):
         HealthCheck.objects.create(provider="p", kind="state", at=ago(days))
         make_alert(days)
@@ -89,15 +88,14 @@ def test_each_kind_has_its_own_age(settings):
     said = prune()
     assert said == {
         "samples": "1 removed, older than 30 days",
-        "states of servers": "1 removed, older than 30 days",
         "health checks": "1 removed, older than 90 days",
         "ended alerts": "1 removed, older than 90 days",
         "attempts": "1 removed, older than 400 days",
         "conversations of guests": "1 removed, older than 90 days",
         "guests without conversations": "0 removed, older than 90 days",
     }
-    left = (Sample, ReplicaState, HealthCheck, Attempt, Conversation)
-    assert [model.objects.count() for model in left] == [1] * 5
+    left = (Sample, HealthCheck, Attempt, Conversation)
+    assert [model.objects.count() for model in left] == [1] * 4
     assert set(Alert.objects.values_list("subject", flat=True)) == {"89", "92"}
     assert Message.objects.count() == 2
     assert set(User.objects.all()) == {guest, other}

@@ -17,6 +17,8 @@ from chat.models import Message
 from chat.signals import reply_ended
 from monitoring import background, latency, sampler
 from monitoring.models import ReplicaState, Sample
+from monitoring.models.samples import GONE_FOR
+from monitoring.pages.servers import read_servers
 from monitoring.readings import KEPT_READINGS
 from providers.aichat import LIVE
 from sasha.testing import Socket, eventually, running_site
@@ -177,10 +179,22 @@ async def test_each_full_minute_is_a_row_with_its_maxima(by_hand, site, monkeypa
     assert [row.at async for row in Sample.objects.order_by("at")] == [minute, minute + timedelta(seconds=60)]
 
 
-async def test_the_state_of_a_server_that_is_gone_goes(by_hand, site):
-    await ReplicaState.objects.acreate(replica="dead", at=timezone.now())
+async def test_the_overview_names_a_server_that_has_gone_without_a_word_for_a_while(by_hand, site):
+    now = timezone.now()
+    await ReplicaState.objects.acreate(replica="dead", at=now, data={})
+    await ReplicaState.objects.acreate(replica="long dead", at=now - GONE_FOR, data={})
     await sampler.sample()
-    assert [state.replica async for state in ReplicaState.objects.all()] == [runner.current().replica]
+    assert not await ReplicaState.objects.filter(replica="long dead").aexists()
+    gone = [server for server in await db(read_servers, now) if not server.is_alive]
+    assert [server.name for server in gone] == ["dead"]
+
+
+async def test_a_server_that_stops_says_so_last(by_hand, provider):
+    async with running_site():
+        replica = runner.current().replica
+        await sampler.sample()
+    (stopped,) = await db(read_servers, timezone.now())
+    assert (stopped.name, stopped.is_alive, stopped.is_draining) == (replica, False, True)
 
 
 async def test_it_samples_by_itself_and_sees_what_holds_up_the_loop(provider):

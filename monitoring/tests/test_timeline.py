@@ -116,9 +116,3 @@ def test_a_sparkline_has_the_medians_of_its_parts_and_breaks_where_nothing_was()
     assert len(line.lines[0].split()) == 2
     assert len(line.dots) == 1
     assert sparkline.draw([], NOW, timedelta(hours=1)) == sparkline.Sparkline()
-
-
-def test_percentiles_are_by_nearest_rank():
-    assert sparkline.percentile([], 0.95) is None
-    assert sparkline.percentile([5], 0.95) == 5
-    assert sparkline.percentile(range(1, 101), 0.95) == 95

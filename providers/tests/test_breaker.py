@@ -256,6 +256,14 @@ def heard_moves():
         provider_state_changed.disconnect(hear)
 
 
+def test_a_provider_that_has_been_deleted_moves_no_more(provider):
+    model = provider.models.get(name="m")
+    Provider.objects.filter(pk=provider.pk).delete()
+    with heard_moves() as heard:
+        breaker.record(provider.pk, model.pk, breaker.Outcome(Ending.UNAUTHORISED, timezone.now(), "It said no."))
+    assert not heard
+
+
 def test_every_move_is_announced_once(provider):
     with heard_moves() as heard:
         happen(provider, Ending.UNAUTHORISED)

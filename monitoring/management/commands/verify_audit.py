@@ -29,9 +29,13 @@ class Command(BaseCommand):
 
 
 def _describe(report: Report) -> list[str]:
+    lines = ["The audit is empty."]
+    if report.last:
+        lines = [f"The audit is whole: numbers {report.first} to {report.last}. Its head is {report.head}."]
+    if report.waiting:
+        lines.append(f"Without a seal yet: {report.waiting}, since no server is there that makes seals.")
     if not report.last:
-        return ["The audit is empty."]
-    lines = [f"The audit is whole: numbers {report.first} to {report.last}. Its head is {report.head}."]
+        return lines
     if report.cut:
         cut = report.cut
         lines.append(f"It was cut at number {cut.through}, before {cut.before}; the signature of the cut is right.")

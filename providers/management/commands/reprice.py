@@ -17,7 +17,7 @@ from providers import budgets, costs
 from providers.arguments import day
 from providers.management.commands.explain_route import check_model
 from providers.models import Attempt, CountSource
-from providers.signals import attempts_repriced
+from providers.signals import attempts_repriced, tell
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         lines, changed = _reprice(attempts)
         self._print(lines)
         if options["apply"]:
-            _write(changed)
+            _write(changed, options)
             self.stdout.write(f"Written: {len(changed)} attempts. Budgets count what rose, not what fell.")
         else:
             self.stdout.write(f"{len(changed)} attempts would change: --apply writes them.")
@@ -123,7 +123,9 @@ def _reprice(attempts: list[Attempt]) -> tuple[dict[str, Line], list[Attempt]]:
 
 
 @transaction.atomic
-def _write(changed: list[Attempt]) -> None:
+def _write(changed: list[Attempt], options: dict[str, Any]) -> None:
     Attempt.objects.bulk_update(changed, ["cost_usd", "price"], batch_size=500)
     attempts_repriced.send(Attempt, reply_ids={attempt.reply_id for attempt in changed})
+    asked = {"first": str(options["first"]), "last": str(options["last"]), "model": options["model"]}
+    tell("money.repriced", None, "money", "", **asked, attempts=len(changed))
     budgets.refresh()
