@@ -120,9 +120,12 @@ async def _target(options: dict[str, Any]) -> AsyncIterator[Target]:
             user = await _sign_up(started.url, "user")
             yield Target(
                 started.url,
-                *(f"sim:{model}" for model in (QUICK, ECHO, SLOW, STEADY)),
-                started.simulator,
-                started.server_pid,
+                model=f"sim:{QUICK}",
+                echo=f"sim:{ECHO}",
+                slow=f"sim:{SLOW}",
+                steady=f"sim:{STEADY}",
+                simulator=started.simulator,
+                server_pid=started.server_pid,
                 user=user,
                 staff=staff,
             )
