@@ -9,7 +9,8 @@ import zlib
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from chat.uploads import IMAGE_BYTES, LONGEST_SIDE, BadUpload, clean_name, read_upload
+from chat.pictures import IMAGE_BYTES, LONGEST_SIDE
+from chat.uploads import BadUpload, clean_name, read_upload
 
 # Both are in the palette of 216 colours.
 RED, BLUE = (204, 0, 0), (0, 0, 204)

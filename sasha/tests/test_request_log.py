@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -128,7 +129,8 @@ async def test_a_failure_of_the_server_names_its_id_on_its_page_and_no_address(s
 
 
 async def test_a_proxy_s_id_is_kept_where_it_is_well_formed(serve):
-    production = {"SASHA_MODE": "production", "SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "127.0.0.1"}
+    secret = secrets.token_urlsafe(50)
+    production = {"SASHA_MODE": "production", "SECRET_KEY": secret, "ALLOWED_HOSTS": "127.0.0.1"}
     with serve(**production, BEHIND_PROXY="true", SECURE_SSL_REDIRECT="false") as log:
         for given, kept in [("edge.7f3a-1234", True), ("short", False), ("a b c d e f", False), ("x" * 65, False)]:
             _, headers, _ = await log.get("/account/sign-in", **{"X-Request-Id": given})
