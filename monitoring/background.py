@@ -54,6 +54,7 @@ async def stop() -> None:
     _loops.clear()
     if settings.MONITORING:
         await db(site.record_stop, runner.current().replica)
+        await db(sampler.forget_state, runner.current().replica)
     if settings.OTLP_ENDPOINT:
         from monitoring import traces  # many modules, which nobody else needs
 

@@ -20,6 +20,7 @@ from chat.sockets import open_sockets
 from monitoring import latency, metrics
 from monitoring.meter import Meter
 from monitoring.models import ReplicaState, Sample
+from monitoring.models.samples import GONE_FOR
 from monitoring.outcomes import Outcome, Outcomes
 from monitoring.readings import Figures, Reading, Readings, sample_of
 from providers import aichat
@@ -116,14 +117,20 @@ async def _or_none(measuring: Awaitable[float]) -> float | None:
 
 @transaction.atomic
 def _store(state: ReplicaState, sample: Sample | None) -> metrics.Site:
-    """Store a state and a minute, forget the servers that are gone, and return what the site knows beside."""
+    """Store a state and a minute, forget the servers that are long gone, and return what the site knows beside."""
     if sample:
         Sample.objects.bulk_create([sample], ignore_conflicts=True)
     ReplicaState.objects.bulk_create(
         [state], update_conflicts=True, unique_fields=["replica"], update_fields=["at", "data"]
     )
-    ReplicaState.objects.exclude(replica=state.replica).exclude(replica__in=Replica.objects.values("pk")).delete()
+    gone = ReplicaState.objects.exclude(replica__in=Replica.objects.values("pk"))
+    gone.filter(at__lte=state.at - GONE_FOR).delete()
     return metrics.find_site()
+
+
+def forget_state(replica: str) -> None:
+    """Take back what a server said that stops as it was asked to; what stays is of one that was killed."""
+    ReplicaState.objects.filter(replica=replica).delete()
 
 
 _sampler: Sampler | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
 
@@ -37,6 +39,10 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return f"{self.replica} at {self.at:%Y-%m-%d %H:%M}"
+
+
+# For so long it is told that a server has gone without a word.
+GONE_FOR = timedelta(minutes=10)
 
 
 class ReplicaState(models.Model):

@@ -11,11 +11,10 @@ from django.utils.dateparse import parse_datetime
 
 from chat.models import Replica
 from monitoring.models import ReplicaState
+from monitoring.models.samples import GONE_FOR
 
 # A reading comes every five seconds; after three of them missed, what it says is old.
 STALE_AFTER = timedelta(seconds=15)
-# For so long a server that has gone is still shown.
-GONE_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)

@@ -177,10 +177,20 @@ async def test_each_full_minute_is_a_row_with_its_maxima(by_hand, site, monkeypa
     assert [row.at async for row in Sample.objects.order_by("at")] == [minute, minute + timedelta(seconds=60)]
 
 
-async def test_the_state_of_a_server_that_is_gone_goes(by_hand, site):
-    await ReplicaState.objects.acreate(replica="dead", at=timezone.now())
+async def test_the_state_of_a_server_that_is_gone_is_kept_for_ten_minutes(by_hand, site):
+    now = timezone.now()
+    for name, minutes in (("just died", 9), ("long dead", 11)):
+        await ReplicaState.objects.acreate(replica=name, at=now - timedelta(minutes=minutes))
     await sampler.sample()
-    assert [state.replica async for state in ReplicaState.objects.all()] == [runner.current().replica]
+    assert {state.replica async for state in ReplicaState.objects.all()} == {"just died", runner.current().replica}
+
+
+async def test_a_server_that_stops_in_order_leaves_no_state(provider):
+    async with running_site():
+        await eventually(lambda: sampler.current().state()["reading"])
+        await sampler.sample()
+        assert await ReplicaState.objects.aexists()
+    assert not await ReplicaState.objects.aexists()
 
 
 async def test_it_samples_by_itself_and_sees_what_holds_up_the_loop(provider):
