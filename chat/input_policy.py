@@ -48,5 +48,8 @@ def _refusal(hit: Hit, text: str) -> BadFrame:
             "The message has a control character (%(character)s), which no text needs. Remove it and send it again."
         )
         return BadFrame("refused", words % {"character": hit.found}, rule=hit.rule)
-    how = _("To ask about it, put it in a code block: a line of three back-ticks (```) above it and one below.")
+    how = _(
+        "To ask about it, say in a sentence what you want to know, "
+        "or put it in a code block: a line of three back-ticks (```) above it and one below."
+    )
     return BadFrame("refused", f"{_(REASONS[hit.rule])} {how}", rule=hit.rule)

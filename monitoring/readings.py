@@ -13,6 +13,8 @@ from monitoring.outcomes import Errors, Minute
 
 # The plan's number; at one in five seconds, eight minutes.
 KEPT_READINGS = 100
+# A server loads what it serves when that is first asked for: nothing of these minutes is in the slope.
+WARM_UP_MINUTES = 10
 # Minutes through which the slope is laid.
 SLOPE_MINUTES = 60
 # What of the last readings is drawn.
@@ -67,6 +69,7 @@ class Readings:
     def __init__(self) -> None:
         self._last: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._minute: list[Reading] = []
+        self._minutes_ended = 0
         self._sizes: deque[tuple[float, float]] = deque(maxlen=SLOPE_MINUTES)
 
     @property
@@ -78,7 +81,9 @@ class Readings:
         begins = bool(self._minute) and _minute_of(self._minute[0]) != _minute_of(reading)
         ended = self._minute if begins else []
         if ended:
-            self._sizes.append((_minute_of(ended[0]).timestamp(), max(seen.rss for seen in ended)))
+            self._minutes_ended += 1
+            if self._minutes_ended > WARM_UP_MINUTES:
+                self._sizes.append((_minute_of(ended[0]).timestamp(), max(seen.rss for seen in ended)))
             self._minute = []
         self._minute.append(reading)
         self._last.append(reading)

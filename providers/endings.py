@@ -70,7 +70,7 @@ SENTENCES = {
     Ending.PROVIDER_ERROR: _("The provider reported an error of its own."),
     Ending.UNREACHABLE: _("The provider cannot be reached."),
     Ending.CRASHED: _("The program that asks the provider failed."),
-    Ending.STOPPED: _("You stopped the answer."),
+    Ending.STOPPED: _("The answer was stopped."),
     Ending.INTERRUPTED: _("The server restarted before this answer was whole."),
     Ending.NOT_STARTED: _("The answer could not be started."),
 }

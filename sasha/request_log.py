@@ -23,7 +23,7 @@ WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 # What Django finds out about a request stands here in its scope.
 FOUND = "sasha.found"
 # Asked every few seconds by machines: a line only where one fails.
-QUIET = {pattern.name for pattern in probes}
+QUIET = {f"/{probe.pattern}" for probe in probes}
 LONGEST_PATH = 200
 
 
@@ -94,9 +94,9 @@ def find_request_id(scope: dict[str, Any]) -> str:
 
 def _log_request(scope: dict[str, Any], status: int | None, ms: int) -> None:
     """Write the line of a request: never its query, nor the path of a page, both of which may hold secrets."""
-    found = scope[FOUND]
-    if found.get("route") in QUIET and status is not None and status < 500:
+    if scope["path"] in QUIET and status is not None and status < 500:
         return
+    found = scope[FOUND]
     where = found or {"path": scope["path"][:LONGEST_PATH]}
     logger.info("request", method=scope["method"], **where, status=status, ms=ms)
 

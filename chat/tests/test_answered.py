@@ -200,6 +200,11 @@ def test_an_attempt_that_runs_has_no_end_yet(reply, as_alice):
     assert "Cost" not in facts
 
 
+def test_the_answers_id_is_there_for_whoever_runs_the_site(reply, as_alice):
+    html = as_alice.get(f"/replies/{reply.pk}/attempts").text
+    assert f"Id of this answer, for whoever runs this site: {reply.pk}<" in html
+
+
 def test_where_nobody_was_asked_the_page_says_why(reply, as_alice):
     Message.objects.update(ending="not_started", error="The answer could not be started: no provider is set up.")
     html = as_alice.get(f"/replies/{reply.pk}/attempts").text

@@ -107,7 +107,7 @@ def attempts(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
         conversation__in=Conversation.objects.of(get_user_or_404(request)), role=Role.ASSISTANT
     )
     reply = get_object_or_404(owned.select_related("conversation"), pk=reply_id)
-    context = {"conversation": reply.conversation, "story": make_story(reply)}
+    context = {"conversation": reply.conversation, "reply": reply, "story": make_story(reply)}
     return render(request, "chat/attempts.html", context)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from datetime import datetime
 
+import structlog
 from django.db import transaction
 
 from monitoring.alerts import outbox
@@ -14,7 +14,7 @@ from monitoring.alerts.kinds import KINDS, Facts
 from monitoring.alerts.measures import Reading
 from monitoring.models.alerts import Alert, AlertEvent, AlertRule, AlertState, RuleKind
 
-logger = logging.getLogger(__name__)
+logger = structlog.stdlib.get_logger(__name__)
 
 # What the columns hold.
 SUBJECT_CHARACTERS = 160
@@ -87,7 +87,7 @@ def _tell(alert: Alert, event: AlertEvent, now: datetime, **values: object) -> N
         if moved:
             outbox.put(alert.pk, event, now)
     if moved:
-        logger.warning("alert_%s %s %s: %s", event, alert.rule.kind, alert.subject or "-", alert.sentence)
+        logger.warning(f"alert_{event}", rule=alert.rule.kind, subject=alert.subject, sentence=alert.sentence)
 
 
 def _cut(sentence: str) -> str:

@@ -14,6 +14,7 @@ from monitoring.models.alerts import AlertState, RuleKind
 from monitoring.pages.facts import Facts
 from monitoring.pages.servers import Server
 from monitoring.pages.words import count, milliseconds, moment, server_name, short, size
+from monitoring.readings import WARM_UP_MINUTES
 from providers.models import Breaker, Forced, Model, Provider
 from providers.templatetags.money import percent
 
@@ -24,6 +25,8 @@ FEW_FAILED, MANY_FAILED = 0.05, 0.25
 LONG_LAG_MS, LONG_DATABASE_MS = 200, 500
 # The most that memory may grow in an hour under load.
 GROWTH_BYTES = 5e6
+# A server loads what it serves when that is first asked for: so long its memory may rise.
+WARM_UP = timedelta(minutes=WARM_UP_MINUTES)
 # A server that has just come has not said anything yet.
 STARTING = timedelta(minutes=1)
 SENTENCE_CHARACTERS = 300
@@ -152,8 +155,8 @@ def _of_money(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             Level.ATTENTION,
             (RuleKind.UNKNOWN_COST, ""),
-            f"What {count(unknown, 'attempt')} of today cost is not known.",
-            "Give their model a price, then run manage.py reprice.",
+            f"The cost of {count(unknown, 'attempt')} of today is not known.",
+            "Give their model a price; “manage.py reprice --from DAY --to DAY --apply” counts anew.",
             reverse("admin:providers_attempt_changelist") + "?look=unknown",
         )
 
@@ -164,7 +167,7 @@ def _of_server(server: Server, now: datetime) -> Iterator[Reason]:
     elif server.is_stale(now):
         yield from _of_silent(server, now)
     else:
-        yield from _of_memory(server)
+        yield from _of_memory(server, now)
         yield from _of_slowness(server)
 
 
@@ -174,7 +177,7 @@ def _of_gone(server: Server) -> Iterator[Reason]:
             Level.ATTENTION,
             ("gone", server.name),
             f"The server {server_name(server.name)} has gone without a word.",
-            "Its replies have ended as interrupted. Read the end of its log, and start it again.",
+            "Its answers have ended as interrupted. Read the end of its log; start it again where nothing else has.",
             "#servers",
             server.at,
         )
@@ -194,10 +197,11 @@ def _of_silent(server: Server, now: datetime) -> Iterator[Reason]:
     )
 
 
-def _of_memory(server: Server) -> Iterator[Reason]:
+def _of_memory(server: Server, now: datetime) -> Iterator[Reason]:
     by = server.number("figures", "memory", "slope_bytes_per_hour")
     surely = (server.number("figures", "memory", "slope_low") or 0) > GROWTH_BYTES
-    if surely or server.get("figures", "memory", "trend") == "increasing":
+    is_warm = server.started_at is None or now - server.started_at > WARM_UP
+    if surely or (is_warm and server.get("figures", "memory", "trend") == "increasing"):
         yield Reason(
             Level.ATTENTION,
             (RuleKind.MEMORY_SLOPE, server.name),

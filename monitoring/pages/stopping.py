@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.05
 class Outcome(StrEnum):
     """What came of it, as it is told."""
 
-    STOPPED = "Stopped."
+    STOPPED = "Stopped. With its server's next reading it leaves the table."
     ENDED = "It had ended already."
     ASKED = "It has been told to stop, and its server has not ended it yet."
 

@@ -1,10 +1,10 @@
 """When an alert begins and when it is over, by a clock that the test moves."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
+from structlog.testing import capture_logs
 
 from monitoring import alerts
 from monitoring.alerts import rounds
@@ -89,7 +89,7 @@ def events():
     return list(AlertMessage.objects.order_by("pk").values_list("event", flat=True))
 
 
-def test_an_alert_begins_fires_and_clears(only_providers, caplog):
+def test_an_alert_begins_fires_and_clears(only_providers):
     put(Breaker.OPEN)
     rounds.evaluate(at(30))
     assert states() == []
@@ -99,18 +99,19 @@ def test_an_alert_begins_fires_and_clears(only_providers, caplog):
         [],
         ["P is not asked: It said no."],
     )
-    with caplog.at_level(logging.WARNING):
+    with capture_logs() as lines:
         rounds.evaluate(at(65))
     assert (states(), events(), alerts.recent()) == (["firing"], ["fired"], [])
-    assert "alert_fired provider_down p: P is not asked: It said no." in caplog.text
+    said = {"rule": "provider_down", "subject": "p", "sentence": "P is not asked: It said no."}
+    assert lines == [{"event": "alert_fired", "log_level": "warning", **said}]
     put(Breaker.CLOSED)
     for seconds in (70, 669):
         rounds.evaluate(at(seconds))
     assert (states(), events()) == (["firing"], ["fired"])
-    with caplog.at_level(logging.WARNING):
+    with capture_logs() as lines:
         rounds.evaluate(at(670))
     assert (states(), events(), alerts.current()) == (["cleared"], ["fired", "cleared"], [])
-    assert "alert_cleared provider_down p" in caplog.text
+    assert lines == [{"event": "alert_cleared", "log_level": "warning", **said}]
     (over,) = alerts.recent()
     assert (over.fired_at, over.cleared_at, over.value) == (at(65), at(670), 65)
 

@@ -54,6 +54,10 @@ def memory(**words):
     return server(figures={"memory": words})
 
 
+def young(**parts):
+    return replace(make_server(now=NOW, **parts), started_at=NOW - timedelta(minutes=5))
+
+
 TABLE = [
     ("nothing is wrong", {}, Level.WELL, ""),
     ("nobody at all", {"providers": []}, Level.TROUBLE, "there is nobody to ask"),
@@ -67,6 +71,7 @@ TABLE = [
     ("many failed", failed(40), Level.TROUBLE, "40 of the 100 answers"),
     ("too few to say", server(figures={"errors": {"ended": 2, "failed": 2}}), Level.WELL, ""),
     ("memory rises", memory(trend="increasing"), Level.ATTENTION, "The memory of studio 42 grows."),
+    ("memory rises at first", {"servers": [young(figures={"memory": {"trend": "increasing"}})]}, Level.WELL, ""),
     ("by how much", memory(slope_low=6e6, slope_bytes_per_hour=9e6), Level.ATTENTION, "about 9 MB an hour"),
     ("perhaps", memory(slope_low=-1e6, slope_bytes_per_hour=9e6), Level.WELL, ""),
     ("the loop lags", server(reading={"loop_lag_ms": 900}), Level.ATTENTION, "late with everything, by 900 ms"),
@@ -79,7 +84,12 @@ TABLE = [
     ("a mute server", server(said_ago=None), Level.ATTENTION, "has not said yet how it is"),
     ("a lost server", {"servers": [make_server(alive=False)]}, Level.ATTENTION, "gone without a word"),
     ("a stopped one", {"servers": [make_server(alive=False, draining=True)]}, Level.WELL, ""),
-    ("unknown cost", {"money": {"sim": Sums(3, unknown=2)}}, Level.ATTENTION, "What 2 attempts of today cost"),
+    (
+        "unknown cost",
+        {"money": {"sim": Sums(3, unknown=2)}},
+        Level.ATTENTION,
+        "The cost of 2 attempts of today is not known",
+    ),
     ("an alert", {"alerts": [firing(RuleKind.BUDGET)]}, Level.ATTENTION, "Something is."),
     ("a grave alert", {"alerts": [firing(RuleKind.DISK)]}, Level.TROUBLE, "Something is."),
 ]

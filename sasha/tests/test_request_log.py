@@ -150,6 +150,14 @@ async def test_the_line_of_a_request_names_the_account_by_its_id(serve):
         assert token not in log.text()
 
 
+async def test_probes_that_succeed_have_no_line(serve):
+    with serve() as log:
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert (await log.get(path))[0] == 200
+        await log.get("/")
+        assert (await log.event("request"))["route"] == "chat:new"
+
+
 async def test_an_answer_is_found_by_its_id_from_the_frame_to_its_end(serve):
     with serve() as log:
         async with log.server.connect("a") as socket:

@@ -119,7 +119,7 @@ async def test_messages_are_handled_by_keyboard_and_each_change_is_said_once(pag
     await until_said(page, "Cancelled. The message is back in the message field.")
     await expect(composer).to_be_focused()
     await press(page, "[data-stop]")
-    await until_said(page, "The answer has ended. You stopped the answer.")
+    await until_said(page, "The answer has ended. The answer was stopped.")
     await expect(composer).to_be_focused()
     await press(page, "[data-delete]:visible")
     await expect(page.get_by_role("link", name="Keep it")).to_be_focused()

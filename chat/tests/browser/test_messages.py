@@ -101,7 +101,7 @@ async def test_an_edit_while_the_answer_runs_stops_it_and_answers_the_new_words(
     assert await shown(page) == ["Hi", "Hi"]
     await expect(page.locator("[data-stop]")).to_be_hidden()
     await page.get_by_role("button", name="Previous version").click()
-    await expect(page.locator("[data-badge]:visible")).to_have_text("You stopped the answer.")
+    await expect(page.locator("[data-badge]:visible")).to_have_text("The answer was stopped.")
     assert (await text_of(page)).startswith("word0 word1 ")
 
 

@@ -74,7 +74,7 @@ async def test_stop_ends_the_answer_and_its_process(page, server):
     row = await stored(page)
     assert row.ending == "stopped"
     assert await text_of(page) == row.text
-    await expect(page.locator("[data-badge]:visible")).to_have_text("You stopped the answer.")
+    await expect(page.locator("[data-badge]:visible")).to_have_text("The answer was stopped.")
     await expect(page.locator("[data-stop]")).to_be_hidden()
     # Where the button was, the keyboard goes on.
     await expect(page.locator("[data-composer]")).to_be_focused()
