@@ -132,8 +132,6 @@ class Channel(HTTPChannel):
         self.refuse(400)
 
     def allHeadersReceived(self) -> None:
-        if self.is_refused:
-            return
         self.limit = body_limit(self._path)
         if self.length is not None and self.length > self.limit:
             # Twisted goes on to read a body, and finds that it is refused.

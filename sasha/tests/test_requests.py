@@ -101,8 +101,9 @@ async def test_a_body_at_the_limit_reaches_its_view(server):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
-async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db):
-    with server_process(CONNECTIONS="3") as server:
+@pytest.mark.parametrize("limit", [{"CONNECTIONS": "3"}, {"CONNECTIONS_PER_ADDRESS": "3", "RATE_LIMITS": "true"}])
+async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db, limit):
+    with server_process(**limit) as server:
         async with server.connect("a") as socket:
             # A socket counts as what it was, and once.
             await socket.send(type="ping", t=1)
@@ -148,10 +149,25 @@ async def test_what_no_view_answers_has_the_headers_too(transactional_db):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
+async def test_no_compression_is_agreed_on(server):
+    """What is small on the wire may be without end when it is unpacked."""
+    offered = [
+        *HANDSHAKE,
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame",
+    ]
+    status, headers, _ = await converse(server.port, head("/ws?session=a", *offered, method="GET"))
+    assert status == 101
+    assert "sec-websocket-extensions" not in headers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 async def test_a_refused_handshake_is_no_fault_of_the_server(transactional_db, tmp_path):
     with (tmp_path / "log").open("w+") as log:
         with server_process(log) as server:
             status, *_ = await converse(server.port, head("/ws?session=a", *HANDSHAKE))
+            # In order, so that everything has been said.
+            assert server.stop() == 0
         assert status == 405
         log.seek(0)
         assert "Traceback" not in log.read()
@@ -263,7 +279,7 @@ AMBIGUOUS = [
 
 
 @pytest.mark.parametrize("lines", AMBIGUOUS)
-@pytest.mark.parametrize("last", ["", "Host: a\r\n"])
+@pytest.mark.parametrize("last", ["", "Expect: 100-continue\r\n"])
 def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_another(lines, last):
     line = Line()
     line.channel.dataReceived(f"POST / HTTP/1.1\r\n{lines}\r\n{last}\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n".encode())
