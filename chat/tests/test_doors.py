@@ -18,15 +18,7 @@ DOORS = {"site": "chat:sign-in", "admin": "admin:login"}
 
 SPELLINGS = "ALICE", "Alice"
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _limits(settings):
-    settings.RATE_LIMITS = True
-    rates.counters.reset()
-    yield
-    rates.counters.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rate_limits")]
 
 
 @pytest.fixture(autouse=True)
