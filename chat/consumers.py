@@ -47,6 +47,7 @@ class ChatConsumer(AsyncConsumer):
         self.session = ""
         self.visitor: Visitor | None = None
         self.senders: dict[UUID, asyncio.Task[None]] = {}
+        self.turn = asyncio.Lock()
         # The replies that this socket asked for.
         self.asked: set[UUID] = set()
         self.has_left = False
@@ -278,7 +279,8 @@ class ChatConsumer(AsyncConsumer):
 
     async def _send_all(self, reply_id: UUID, after: int) -> None:
         try:
-            async with aclosing(viewing.frames(self.runner, reply_id, self.session, after)) as frames:
+            shown = viewing.frames(self.runner, reply_id, self.session, after, turn=self.turn)
+            async with aclosing(shown) as frames:
                 async for frame in frames:
                     await self._send(frame)
         except Exception:
