@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.accounts import is_reserved
+from chat.doors import LONGEST_NAME
 from chat.history import site_settings
 from chat.models import Account, Conversation, Failover
 
@@ -32,7 +33,7 @@ class SignInForm(AuthenticationForm):
         name = self.fields["username"]
         name.label = _("Name")
         # Django only tells the browser.
-        name.validators.append(MaxLengthValidator(name.max_length))
+        name.validators.append(MaxLengthValidator(LONGEST_NAME))
 
     def clean_username(self) -> str:
         """Return the name as its owner spells it: telephones begin it with a capital letter."""
