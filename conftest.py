@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from chat import rates
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: uses the database; set below, for scripts/test --postgres")
@@ -34,6 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     leaking = [item.nodeid for item in using if _is_async(item) and not _truncates(item)]
     if leaking:
         raise pytest.UsageError("mark these async tests django_db(transaction=True):\n" + "\n".join(leaking))
+
+
+@pytest.fixture
+def rate_limits(settings: Any) -> Iterator[None]:
+    """Let rates and limits of addresses hold, as in production, and count from nothing."""
+    settings.RATE_LIMITS = True
+    rates.counters.reset()
+    yield
+    rates.counters.reset()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from chat import rates
+from chat import doors, rates
 from chat.rates import TooMany
 
 # What a guess costs where too many were wrong for that name. Its owner waits as long, once.
@@ -31,12 +31,12 @@ class Doorkeeper(AxesStandaloneBackend):
         """Return for who may try. Raises PermissionDenied, which ends the sign-in, and marks the request for axes."""
         try:
             rates.hit("RATE_SIGN_INS_PER_ADDRESS", rates.network_of_request(request))
-        except TooMany as refused:
-            request.axes_locked_out = True  # type: ignore[attr-defined]
+            super().authenticate(request, username, password, **kwargs)
+        except (TooMany, PermissionDenied) as refused:
+            doors.mark_untried(request)
             raise PermissionDenied from refused
-        super().authenticate(request, username, password, **kwargs)
         try:
-            rates.check("RATE_FAILURES_PER_NAME", (username or "").casefold())
+            rates.check("RATE_FAILURES_PER_NAME", doors.name_tried(request, {"username": username}))
         except TooMany:
             # On the thread of this request alone.
             sleep(SLOW_SECONDS)

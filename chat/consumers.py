@@ -47,6 +47,7 @@ class ChatConsumer(AsyncConsumer):
         self.session = ""
         self.visitor: Visitor | None = None
         self.senders: dict[UUID, asyncio.Task[None]] = {}
+        self.turn = asyncio.Lock()
         # The replies that this socket asked for.
         self.asked: set[UUID] = set()
         self.has_left = False
@@ -153,11 +154,9 @@ class ChatConsumer(AsyncConsumer):
             await self._join()
             await HANDLERS[type(frame)](self, frame)
         except BadFrame as refused:
-            await db(_tell_rejected, visitor, refused, text or "")
-            await self._error(refused.sentence, refused.code, client_id or refused.client_id, rule=refused.rule)
+            await self._refuse(visitor, refused, text or "", client_id or refused.client_id)
         except TooMany as refused:
-            sorry = _("You send too much at once. Wait a moment.")
-            await self._error(sorry, "too_many", client_id, retry_after_ms=refused.retry_after_ms)
+            await self._hold_off(refused, client_id)
         except Dismissed as dismissed:
             await self.dismiss(dismissed.dismissal)
         except Draining:
@@ -167,6 +166,20 @@ class ChatConsumer(AsyncConsumer):
             logger.exception("a frame failed")
             # The page comes back with a `hello`, and its messages with their client ids.
             await self._close(CloseCode.FAILED, _("Something went wrong here."))
+
+    async def _refuse(self, visitor: Visitor, refused: BadFrame, text: str, client_id: str | None) -> None:
+        """Say what is wrong with a frame and have it written down; a flood of them would fill the disk."""
+        try:
+            rates.hit("RATE_REFUSALS_PER_USER", visitor.key)
+        except TooMany as too_many:
+            await self._hold_off(too_many, client_id)
+        else:
+            await db(_tell_rejected, visitor, refused, text)
+            await self._error(refused.sentence, refused.code, client_id, rule=refused.rule)
+
+    async def _hold_off(self, refused: TooMany, client_id: str | None) -> None:
+        sorry = _("You send too much at once. Wait a moment.")
+        await self._error(sorry, "too_many", client_id, retry_after_ms=refused.retry_after_ms)
 
     async def _join(self) -> None:
         """Hear of what other tabs and devices do in this conversation, from the first frame on."""
@@ -266,7 +279,8 @@ class ChatConsumer(AsyncConsumer):
 
     async def _send_all(self, reply_id: UUID, after: int) -> None:
         try:
-            async with aclosing(viewing.frames(self.runner, reply_id, self.session, after)) as frames:
+            shown = viewing.frames(self.runner, reply_id, self.session, after, turn=self.turn)
+            async with aclosing(shown) as frames:
                 async for frame in frames:
                     await self._send(frame)
         except Exception:

@@ -17,6 +17,9 @@ from django.utils.translation import ngettext
 from chat import protocol, rates
 from chat.rates import TooMany
 
+# Django's own limit of a name, and less than axes has room for.
+LONGEST_NAME = 150
+
 
 def refuse(request: HttpRequest, refused: TooMany) -> HttpResponse:
     """Answer with 429 and the time after which it may be tried again."""
@@ -51,9 +54,28 @@ def _when(seconds: int) -> str:
     return words % {"count": minutes}
 
 
+def mark_untried(request: HttpRequest) -> None:
+    """Note that this password is not looked at; axes then answers, and counts and keeps nothing."""
+    request.axes_locked_out = request.is_untried = True  # type: ignore[attr-defined]
+
+
+def is_untried(request: HttpRequest | None) -> bool:
+    """Return whether a sign-in failed without a look at its password: that counts for nobody, and is no news."""
+    return getattr(request, "is_untried", False)
+
+
 @receiver(user_login_failed, dispatch_uid="chat.doors")
 def note_failure(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """Count a wrong password for its name. What was not even tried counts for nobody."""
-    if not getattr(request, "axes_locked_out", False):
+    """Count a wrong password for its name."""
+    if not is_untried(request):
         with contextlib.suppress(TooMany):
-            rates.hit("RATE_FAILURES_PER_NAME", str(credentials.get("username", "")).casefold())
+            rates.hit("RATE_FAILURES_PER_NAME", name_tried(request, credentials))
+
+
+def name_tried(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
+    """Return the name that a password was tried for, as failures are counted for it; axes calls this, too.
+
+    In any case of letters, and no longer than names are: what is longer is nobody's, and would be kept.
+    """
+    given = credentials if credentials is not None else request.POST if request else {}
+    return str(given.get("username") or "").casefold()[:LONGEST_NAME]

@@ -8,10 +8,12 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
 from django.contrib.auth.models import User
+from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.accounts import is_reserved
+from chat.doors import LONGEST_NAME
 from chat.history import site_settings
 from chat.models import Account, Conversation, Failover
 
@@ -28,7 +30,10 @@ class SignInForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"].label = _("Name")
+        name = self.fields["username"]
+        name.label = _("Name")
+        # Django only tells the browser.
+        name.validators.append(MaxLengthValidator(LONGEST_NAME))
 
     def clean_username(self) -> str:
         """Return the name as its owner spells it: telephones begin it with a capital letter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -24,10 +25,12 @@ FRAME_BYTES = 64 * 1024
 LONGEST_CHARACTER = 4
 
 
-async def frames(runner: Runner, reply_id: UUID, session: str, after: int) -> AsyncGenerator[ServerFrame, None]:
+async def frames(
+    runner: Runner, reply_id: UUID, session: str, after: int, *, turn: asyncio.Lock
+) -> AsyncGenerator[ServerFrame, None]:
     """Yield everything behind event number `after`, as it comes, up to `complete`.
 
-    Nothing at all where there is no such reply, or no longer.
+    Nothing at all where there is no such reply, or no longer. `turn` is what all replies of one viewer share.
     """
     async for position in runner.positions(reply_id):
         yield protocol.Queued(reply_id, position)
@@ -41,21 +44,27 @@ async def frames(runner: Runner, reply_id: UUID, session: str, after: int) -> As
             after = step.seq + len(step.events) - 1
     except UnknownReply:
         pass
-    async for frame in _from_row(reply_id, session, after):
-        yield frame
+    async with aclosing(_from_row(reply_id, session, after, turn)) as stored:
+        async for frame in stored:
+            yield frame
 
 
-async def _from_row(reply_id: UUID, session: str, after: int) -> AsyncGenerator[ServerFrame, None]:
-    while row := await db(Message.objects.filter(pk=reply_id).first):
-        if row.last_seq != after:
-            # The row does not know where an event began: what is missing comes with everything before it.
-            for frame in _whole(row, session):
-                yield frame
-            after = row.last_seq
-        if row.state == State.ENDED:
-            for frame in last_frames(row, session):
-                yield frame
-            return
+async def _from_row(reply_id: UUID, session: str, after: int, turn: asyncio.Lock) -> AsyncGenerator[ServerFrame, None]:
+    while True:
+        # One after the other: for a viewer who asks for a hundred and reads none, all their texts would be in memory.
+        async with turn:
+            row = await db(Message.objects.filter(pk=reply_id).first)
+            if row is None:
+                return
+            if row.last_seq != after:
+                # The row does not know where an event began: what is missing comes with everything before it.
+                for frame in _whole(row, session):
+                    yield frame
+                after = row.last_seq
+            if row.state == State.ENDED:
+                for frame in last_frames(row, session):
+                    yield frame
+                return
         await asyncio.sleep(POLL_SECONDS)
 
 

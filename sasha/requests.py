@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -23,6 +24,8 @@ from sasha.headers import complete
 FORM_BYTES = 64 * 1024
 # Of everything else: a frame over HTTP, and every form; what is a little too large gets its view's own words.
 BODY_BYTES = 2 * protocol.FRAME_LIMIT
+# Of all the bodies under way from one address, beside one import: they take memory, and room for temporary files.
+HELD_BYTES = 64 * 1024 * 1024
 # For all of a request's head, from its first byte on.
 HEAD_SECONDS = 15
 # For all of a body, and on top the time that it takes at the slowest rate.
@@ -30,9 +33,11 @@ BODY_SECONDS = 30
 SLOWEST_BYTES_PER_SECOND = 8 * 1024
 # How long what is still being sent is read and thrown away, so that its sender gets to read the refusal.
 LINGER_SECONDS = 2.0
+CODES = {413: "too_large", 429: "too_many"}
 SENTENCES = {
     400: "This request is malformed.",
     413: "This is too large.",
+    429: "Too much comes from your address at once. Try again in a moment.",
     500: "Something went wrong here.",
     503: "This took too long.",
 }
@@ -62,6 +67,8 @@ class Request(WebRequest):
         """Keep a piece of the body, unless there are too many: who sends in chunks does not say beforehand."""
         if self.content.tell() + len(data) > self.channel.limit:
             self.channel.refuse(413)
+        elif not self.channel.factory.hold(self.channel.transport, len(data)):
+            self.channel.refuse(429)
         if not self.channel.is_refused:
             super().handleContentChunk(data)
 
@@ -99,9 +106,30 @@ class Channel(HTTPChannel):
         if not self.is_refused:
             super().dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:
+        # The lines behind a refused one came with it, and are no other request.
+        if not self.is_refused:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(400)
+
     def rawDataReceived(self, data: bytes) -> None:
         if not self.is_refused:
             super().rawDataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            is_good: bool = super().headerReceived(line)
+        except ValueError:
+            # A length of thousands of digits, of which Python makes no number.
+            self.refuse(400)
+            return False
+        return is_good
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Refuse what is no HTTP with the headers of every response; Twisted alone sends a bare line."""
+        self.refuse(400)
 
     def allHeadersReceived(self) -> None:
         self.limit = body_limit(self._path)
@@ -120,6 +148,7 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:
         self._is_idle, self._savedTimeOut = True, self.factory.timeOut
+        self.factory.let_go(self.transport)
         super().requestDone(request)
 
     def refuse(self, status: int) -> None:
@@ -135,6 +164,14 @@ class Channel(HTTPChannel):
         self.callLater(LINGER_SECONDS, self.transport.abortConnection)
 
 
+@dataclass
+class Line:
+    """One connection, whatever it has become: where it comes from, and how much of a body has come over it so far."""
+
+    address: str | None
+    held: int = 0
+
+
 class Factory(HTTPFactory):
     """Makes our channels, so many at a time; who comes on top finds the door shut."""
 
@@ -143,14 +180,14 @@ class Factory(HTTPFactory):
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         # By their transports, which stay the same where a connection becomes a WebSocket.
-        self._open: dict[Any, str | None] = {}
+        self._open: dict[Any, Line] = {}
         self._by_address: Counter[str | None] = Counter()
+        self._held: Counter[str | None] = Counter()
 
     def buildProtocol(self, addr: Any) -> Channel | None:
-        # Behind a proxy all of them are the proxy's.
-        is_counted = settings.RATE_LIMITS and not settings.PROXIES
-        mine = self._by_address[rates.network_of(getattr(addr, "host", None))] if is_counted else 0
-        if len(self._open) >= settings.CONNECTIONS or mine >= settings.CONNECTIONS_PER_ADDRESS:
+        address = rates.network_of(getattr(addr, "host", None))
+        is_full = _is_counted() and self._by_address[address] >= settings.CONNECTIONS_PER_ADDRESS
+        if is_full or len(self._open) >= settings.CONNECTIONS:
             return None
         # Past Daphne's, which would put its own class of requests in.
         channel: Channel = super(HTTPFactory, self).buildProtocol(addr)
@@ -158,21 +195,44 @@ class Factory(HTTPFactory):
 
     def enter(self, transport: Any) -> None:
         """Count a connection."""
-        self._open[transport] = rates.network_of(getattr(transport.getPeer(), "host", None))
-        self._by_address[self._open[transport]] += 1
+        line = Line(rates.network_of(getattr(transport.getPeer(), "host", None)))
+        self._open[transport] = line
+        self._by_address[line.address] += 1
 
     def leave(self, transport: Any) -> None:
         """Count a connection no longer, whatever it has become."""
         if transport in self._open:
-            address = self._open.pop(transport)
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+            self.let_go(transport)
+            _take(self._by_address, self._open.pop(transport).address, 1)
+
+    def hold(self, transport: Any, size: int) -> bool:
+        """Count so many bytes more of a body; return whether its address may have that many under way."""
+        line = self._open[transport]
+        line.held += size
+        self._held[line.address] += size
+        return not _is_counted() or self._held[line.address] <= HELD_BYTES + settings.CHAT_IMPORT_BYTES
+
+    def let_go(self, transport: Any) -> None:
+        """Count the body of a connection no longer."""
+        if line := self._open.get(transport):
+            _take(self._held, line.address, line.held)
+            line.held = 0
+
+
+def _is_counted() -> bool:
+    # Behind a proxy all connections are the proxy's.
+    return settings.RATE_LIMITS and not settings.PROXIES
+
+
+def _take(counter: Counter[str | None], address: str | None, count: int) -> None:
+    counter[address] -= count
+    if counter[address] <= 0:
+        del counter[address]
 
 
 def _error(status: int) -> bytes:
-    code = "too_large" if status == 413 else "failed"
-    return json.dumps({"type": protocol.Error.type, "error": SENTENCES.get(status, ""), "code": code}).encode()
+    error = {"type": protocol.Error.type, "error": SENTENCES.get(status, ""), "code": CODES.get(status, "failed")}
+    return json.dumps(error).encode()
 
 
 def _headers(length: int) -> list[tuple[bytes, bytes]]:

@@ -314,7 +314,6 @@ if not LOCAL_MODE:
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", bool(SITE_HOSTS))
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 
@@ -328,6 +327,8 @@ RATE_REQUESTS_PER_USER = env_rate("RATE_REQUESTS_PER_USER", "1200/minute")
 RATE_SOCKETS_PER_ADDRESS = env_rate("RATE_SOCKETS_PER_ADDRESS", "600/minute")
 RATE_SOCKETS_PER_USER = env_rate("RATE_SOCKETS_PER_USER", "300/minute")
 RATE_FRAMES_PER_USER = env_rate("RATE_FRAMES_PER_USER", "1200/minute")
+# Of those, how many may be refused: each is kept with its text in the audit. What comes on top is not.
+RATE_REFUSALS_PER_USER = env_rate("RATE_REFUSALS_PER_USER", "120/minute")
 RATE_MESSAGES_PER_ADDRESS = env_rate("RATE_MESSAGES_PER_ADDRESS", "1200/minute")
 RATE_MESSAGES_PER_USER = env_rate("RATE_MESSAGES_PER_USER", "120/minute")
 # Fewer, so that no script takes all that its person may send.
@@ -351,6 +352,7 @@ AXES_RESET_ON_SUCCESS = True
 # Trying on must not write on.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "chat.rates.network_of_request"
+AXES_USERNAME_CALLABLE = "chat.doors.name_tried"
 AXES_LOCKOUT_CALLABLE = "chat.doors.refuse_sign_in"
 # Who came and went is in the audit.
 AXES_DISABLE_ACCESS_LOG = True

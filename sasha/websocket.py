@@ -26,8 +26,10 @@ class Protocol(WebSocketProtocol):
     """One WebSocket, with backpressure in both directions."""
 
     refusal = CODE_OF_REJECTED
+    has_shaken_hands = False
 
     def onConnect(self, request: Any) -> Any:
+        self.has_shaken_hands = True
         self.writable = asyncio.Event()
         self.writable.set()
         return super().onConnect(request)
@@ -60,8 +62,10 @@ class Protocol(WebSocketProtocol):
             asyncio.get_running_loop().call_later(INBOUND_LOOK_SECONDS, self._look_again)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self.writable.set()
-        super().onClose(wasClean, code, reason)
+        # A handshake that is no good ends before Daphne, or anybody, has heard of this socket.
+        if self.has_shaken_hands:
+            self.writable.set()
+            super().onClose(wasClean, code, reason)
 
     def serverSend(self, content: str, binary: bool = False) -> None:
         """Send one frame, straight into the kernel where nothing waits before it.

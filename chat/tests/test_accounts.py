@@ -193,10 +193,24 @@ def test_signing_in_gives_the_session_another_key(client, alice):
 
 @pytest.mark.parametrize(
     "next",
-    ["https://evil.example/", "//evil.example", "javascript:alert(1)", "http:///evil.example", "\\\\evil.example"],
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "javascript:alert(1)",
+        "http:///evil.example",
+        "\\\\evil.example",
+        # No address at all, and a name that Django would look up.
+        "é",
+        "chat:sign-out",
+    ],
 )
 def test_after_signing_in_nobody_is_sent_to_another_site(client, alice, next):
     assert sign_in(client, "alice", next=next)["Location"] == reverse("chat:new")
+
+
+def test_choosing_a_language_leads_nowhere_else_either(client, db):
+    answer = client.post(reverse("chat:choose-language"), {"language": "de", "next": "é"})
+    assert answer["Location"] == reverse("chat:new")
 
 
 def test_after_signing_in_people_are_where_they_wanted_to_be(client, alice):

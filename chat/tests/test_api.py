@@ -296,7 +296,7 @@ async def test_a_real_server_streams_and_forgets_who_went_away(transactional_db,
             loop = asyncio.get_running_loop()
             async with client.stream("GET", path) as response:
                 assert response.headers["x-accel-buffering"] == "no"
-                assert response.headers["cache-control"] == "no-cache, no-transform"
+                assert response.headers["cache-control"] == "no-store, no-transform"
                 times = []
                 async for line in response.aiter_lines():
                     times += [loop.time()] if line.startswith("data: ") else []

@@ -16,15 +16,9 @@ PASSWORD = "correct horse battery staple"
 ATTACKER, VICTIM = "192.0.2.66", "198.51.100.7"
 DOORS = {"site": "chat:sign-in", "admin": "admin:login"}
 
-pytestmark = pytest.mark.django_db
+SPELLINGS = "ALICE", "Alice"
 
-
-@pytest.fixture(autouse=True)
-def _limits(settings):
-    settings.RATE_LIMITS = True
-    rates.counters.reset()
-    yield
-    rates.counters.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rate_limits")]
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +106,15 @@ def test_a_right_password_forgives_the_wrong_ones(door):
         knock(door, ATTACKER)
     assert knock(door, ATTACKER, PASSWORD).status_code == 302
     assert not AccessAttempt.objects.exists()
+
+
+def test_a_name_is_one_name_in_any_case_of_letters(door):
+    for number in range(site.AXES_FAILURE_LIMIT):
+        knock(door, ATTACKER, name=SPELLINGS[number % 2])
+    assert knock(door, ATTACKER, PASSWORD).status_code == 429
+
+
+def test_a_name_longer_than_any_is_refused_and_not_kept(door):
+    assert knock(door, ATTACKER, name="x" * 300_000).status_code == 200
+    assert all(len(name) <= 150 for name in AccessAttempt.objects.values_list("username", flat=True))
+    assert all(len(key) < 300 for key in rates.counters._counters)

@@ -15,13 +15,7 @@ from chat.rates import CounterStorage
 from chat.tests.test_identity import ORIGIN, guest_cookie
 from sasha.testing import Socket
 
-
-@pytest.fixture(autouse=True)
-def _limits(settings):
-    settings.RATE_LIMITS = True
-    rates.counters.reset()
-    yield
-    rates.counters.reset()
+pytestmark = pytest.mark.usefixtures("rate_limits")
 
 
 # --- Counting ---------------------------------------------------------------------------------------------------------

@@ -128,8 +128,10 @@ def _render_door(request: HttpRequest, template: str, form: Any, status: int = 2
 def _destination_of(request: HttpRequest) -> str:
     """Return where to go now: an address of this site, never another's."""
     wanted = _wanted_by(request)
+    # What is no path would be looked up as the name of a view.
+    is_path = wanted.startswith("/")
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL)
+    return wanted if is_path and is_ours else resolve_url(settings.LOGIN_REDIRECT_URL)
 
 
 def _wanted_by(request: HttpRequest) -> str:

@@ -173,6 +173,6 @@ def _find_session(visitor: Visitor, reply_id: uuid.UUID) -> str | None:
 
 
 def _stream(frames: AsyncIterable[bytes]) -> StreamingHttpResponse:
-    # The second is nginx's; the first keeps caches and compressing proxies from collecting events.
-    headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+    # The second is nginx's; the first keeps caches from storing what is private, and proxies from collecting events.
+    headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=headers)

@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 
 from monitoring.admin.filters import SITE, ActionFilter, ActorFilter, DayFilter, TargetFilter, name_target
 from monitoring.models import AuditEntry, AuditSeal, AuditText
+from monitoring.pages.words import with_marks
 from providers.admin import CappedPaginator, NamedList
 from providers.filters import shorten
 from providers.models import Price
@@ -156,7 +157,7 @@ def _find_seal(entry: AuditEntry) -> AuditSeal | None:
 
 def _verbatim(text: str) -> str:
     # JSON can hold halves of characters, which no page can.
-    whole = text.encode(errors="backslashreplace").decode()
+    whole = with_marks(text.encode(errors="backslashreplace").decode())
     return format_html('<pre class="verbatim" dir="auto">{}</pre>', whole)
 
 

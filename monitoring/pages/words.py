@@ -12,6 +12,11 @@ NOTHING = "–"
 NAME_CHARACTERS = 60
 # Control characters, and what turns the direction of the text around it: a name must not rewrite its sentence.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+# What does not show, or turns what stands around it: control characters, bidi and zero-width marks, tags.
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def size(count: float | None) -> str:
@@ -63,6 +68,11 @@ def short(text: str, characters: int = NAME_CHARACTERS) -> str:
     # Not all of a long one is looked through.
     text = UNSAFE.sub(" ", text[: 2 * characters]).strip()
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def with_marks(text: str) -> str:
+    """Return a text with its hidden characters named where they stand: whoever looks at it must see that they do."""
+    return HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
 def server_name(name: str) -> str:

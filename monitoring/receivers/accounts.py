@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
+from chat.doors import is_untried
 from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
 
@@ -26,7 +27,12 @@ def on_signed_out(request: HttpRequest | None, user: User | None, **_: Any) -> N
 
 
 def on_sign_in_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """Write down whose account was tried. A name that nobody has is not kept: people type passwords there."""
+    """Write down whose account was tried. A name that nobody has is not kept: people type passwords there.
+
+    What a door that is shut already turns away is not written down: a stranger could fill the disk with it.
+    """
+    if is_untried(request):
+        return
     name = str(credentials.get("username", ""))
     user = User.objects.filter(username=name).first()
     data = {"name": name if user else "(nobody's)", **_where(request)}

@@ -108,7 +108,16 @@ def test_texts_are_shown_as_text_alone(auditor):
         assert "<script>alert" not in html
         assert not re.search("<i>eve|<b>|<u>", html)
     html = auditor.get(page_of(entry)).text
-    assert f'<pre class="verbatim" dir="auto">{escape(HOSTILE)}</pre>' in html
+    shown = escape(HOSTILE).replace("\x1b", "[U+001B]").replace("\u202e", "[U+202E]")
+    assert f'<pre class="verbatim" dir="auto">{shown}</pre>' in html
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\u202e", "\u200b", "\u2066", "\ufeff", "\U000e0041", "\u00ad"])
+def test_what_does_not_show_is_named(auditor, sign):
+    record(Deed("chat.message.posted", text=f"before{sign}after\n\tנ"))
+    html = auditor.get(page_of(AuditEntry.objects.first())).text
+    assert sign not in html
+    assert f"before[U+{ord(sign):04X}]after\n\tנ" in html
 
 
 @pytest.mark.sqlite

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from limits import parse
 
 from chat.database import db
 from chat.models import Message, PolicyMode, PolicyRule, SiteSettings
@@ -303,6 +304,27 @@ async def test_what_is_refused_is_kept_with_its_rule(simulator):
     refused = await found("chat.input.refused")
     assert [entry["data"]["rule"] for entry in refused] == ["bad_json", "empty_message", "not_found", "sql_injection"]
     assert refused[0]["text"] == "{"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_flood_of_refused_frames_is_not_kept(simulator, settings, rate_limits):
+    settings.RATE_REFUSALS_PER_USER = parse("2/hour")
+    codes = []
+    async with running_site(), Socket("one") as socket:
+        for _ in range(4):
+            await socket.send_text("{")
+            codes.append((await socket.receive())["code"])
+    assert codes == ["bad_json", "bad_json", "too_many", "too_many"]
+    assert len(await found("chat.input.refused")) == 2
+
+
+@pytest.mark.django_db
+def test_a_door_that_is_shut_writes_nothing_down(client, settings):
+    settings.AXES_FAILURE_LIMIT = 2
+    User.objects.create_user("alice", password="correct horse battery staple")
+    for _ in range(5):
+        client.post(reverse("chat:sign-in"), {"username": "alice", "password": "wrong"})
+    assert AuditEntry.objects.filter(action="account.sign_in_failed").count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from io import BytesIO
 from zipfile import ZipFile
@@ -19,13 +20,17 @@ from websockets.exceptions import ConnectionClosed
 from chat import tokens
 from chat.database import db
 from chat.exports.archive import write_archive
+from chat.models import Message, Role
 from monitoring.models import Alert, AlertMessage, AuditEntry, HealthCheck, ReplicaState
+from providers.models import Attempt
 from providers.simulator import Simulator
 from sasha.testing import Connection, ServerProcess, make_provider, server_process
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 KEY = "sk-planted-0123456789abcdefghij"
+# Another key of the site, which a provider repeats in its errors.
+REPEATED = "sk-repeated-0123456789abcdefghij"
 WORDS = "planted words of alice"
 METRICS = "a token for the metrics"
 MODELS = ("sim-n3", "sim-http400-echo", "sim-n400-gap10")
@@ -48,10 +53,13 @@ async def test_planted_words_and_a_planted_key_are_found_nowhere_else(simulator,
     log, seen = tmp_path / "log", []
     with log.open("a") as stderr:
         for _ in range(2):
-            with server_process(stderr, SIM_API_KEY=KEY, METRICS_TOKEN=METRICS) as server:
+            with server_process(stderr, SIM_API_KEY=KEY, REPEATED_API_KEY=REPEATED, METRICS_TOKEN=METRICS) as server:
                 seen += await live_through_crashes(server, text)
-    assert not planted_in(log.read_text(), WORDS, KEY)
-    assert not planted_in("\n".join(seen), WORDS, KEY)
+    assert not planted_in(log.read_text(), WORDS, KEY, REPEATED)
+    assert not planted_in("\n".join(seen), WORDS, KEY, REPEATED)
+    ledger = await db(what_providers_said)
+    assert "This message is not accepted" in ledger
+    assert not planted_in(ledger, KEY, REPEATED)
     assert not planted_in(await db(pages_of_others), WORDS, KEY)
     assert not planted_in(await db(rows_without_texts), WORDS, KEY)
     stored = await db(everything_in_the_database)
@@ -69,8 +77,9 @@ async def live_through_crashes(server: ServerProcess, token: str) -> list[str]:
     """Answer, fail, lose a child and then the server to kill -9; return what others could see meanwhile."""
     async with server.connect("planted", Authorization=f"Bearer {token}") as socket:
         assert (await socket.say(WORDS, model="sim:sim-n3"))[-1]["metadata"]["ending"] == "complete"
-        failed = await socket.say(WORDS, model="sim:sim-http400-echo", onlyModel=True)
+        failed = await socket.say(f"{WORDS} {REPEATED}", model="sim:sim-http400-echo", onlyModel=True)
         assert failed[-1]["metadata"]["ending"] == "misconfigured"
+        assert not planted_in(json.dumps(failed), REPEATED)
         await begin_slowly(socket)
         seen = [command_lines(), await fetch(server, "/metrics"), await fetch(server, "/readyz")]
         server.children()[0].kill()
@@ -120,6 +129,11 @@ def pages_of_others() -> str:
         answer = operator.get(reverse(name))
         pages.append(b"".join(answer.streaming_content).decode() if answer.streaming else answer.text)
     return "\n".join(pages)
+
+
+def what_providers_said() -> str:
+    """What the ledger and the answers keep of a provider's errors."""
+    return repr([*Attempt.objects.values(), *Message.objects.filter(role=Role.ASSISTANT).values()])
 
 
 def rows_without_texts() -> str:

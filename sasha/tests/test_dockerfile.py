@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 from django.conf import settings
 
+from sasha.requests import FORM_BYTES
+
 ROOT = Path(settings.BASE_DIR)
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 
@@ -85,7 +87,10 @@ def test_the_samples_run_it_as_strictly_as_it_can_be_run():
     assert sample["read_only"] is True
     assert sample["cap_drop"] == ["ALL"]
     assert sample["security_opt"] == ["no-new-privileges:true"]
-    assert sample["tmpfs"]
+    (scratch,) = sample["tmpfs"]
+    mebibytes = int(re.search(r"/tmp:size=(\d+)m", scratch)[1])
+    # As it comes, as Django keeps it, and as the form's file.
+    assert mebibytes << 20 > 3 * (settings.CHAT_IMPORT_BYTES + FORM_BYTES)
     assert {"mem_limit", "pids_limit", "cpus"} <= sample.keys()
     assert sample["volumes"] == ["data:/data"]
     other = yaml.safe_load((ROOT / "compose.postgres.yaml").read_text())["services"]["sasha"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 
 from sasha.proxy import ForwardedClient
 
@@ -49,7 +52,15 @@ async def test_the_client_is_who_the_outermost_proxy_of_ours_saw(settings, kind,
 
 @pytest.mark.parametrize(
     ("proxies", "proto", "scheme"),
-    [(1, "https", "https"), (0, "https", "http"), (1, "ftp", "http"), (1, "", "http")],
+    # The last is what our own proxy has written.
+    [(1, "https", "https"), (1, "https, http", "http"), (0, "https", "http"), (1, "ftp", "http"), (1, "", "http")],
 )
 async def test_the_scheme_is_that_of_the_proxy(settings, proxies, proto, scheme):
     assert (await seen(settings, proxies, proto=proto))["scheme"] == scheme
+
+
+@pytest.mark.parametrize(("proto", "is_secure"), [("https", True), ("https, http", False)])
+async def test_a_request_is_as_secure_as_the_proxy_says_and_not_the_client(settings, proto, is_secure):
+    scope = await seen(settings, 1, proto=proto)
+    request = ASGIRequest(scope | {"method": "GET", "path": "/", "query_string": b""}, io.BytesIO())
+    assert request.is_secure() is is_secure

@@ -9,10 +9,23 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
-from sasha.requests import BODY_BYTES, BODY_SECONDS, FORM_BYTES, HEAD_SECONDS, LINGER_SECONDS, Channel, body_limit
+from sasha import requests
+from sasha.requests import (
+    BODY_BYTES,
+    BODY_SECONDS,
+    FORM_BYTES,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    Channel,
+    Factory,
+    body_limit,
+)
 from sasha.testing import server_process
 from sasha.tests.test_headers import WANTED
 
@@ -88,8 +101,9 @@ async def test_a_body_at_the_limit_reaches_its_view(server):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
-async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db):
-    with server_process(CONNECTIONS="3") as server:
+@pytest.mark.parametrize("limit", [{"CONNECTIONS": "3"}, {"CONNECTIONS_PER_ADDRESS": "3", "RATE_LIMITS": "true"}])
+async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db, limit):
+    with server_process(**limit) as server:
         async with server.connect("a") as socket:
             # A socket counts as what it was, and once.
             await socket.send(type="ping", t=1)
@@ -135,6 +149,32 @@ async def test_what_no_view_answers_has_the_headers_too(transactional_db):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
+async def test_no_compression_is_agreed_on(server):
+    """What is small on the wire may be without end when it is unpacked."""
+    offered = [
+        *HANDSHAKE,
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame",
+    ]
+    status, headers, _ = await converse(server.port, head("/ws?session=a", *offered, method="GET"))
+    assert status == 101
+    assert "sec-websocket-extensions" not in headers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_a_refused_handshake_is_no_fault_of_the_server(transactional_db, tmp_path):
+    with (tmp_path / "log").open("w+") as log:
+        with server_process(log) as server:
+            status, *_ = await converse(server.port, head("/ws?session=a", *HANDSHAKE))
+            # In order, so that everything has been said.
+            assert server.stop() == 0
+        assert status == 405
+        log.seek(0)
+        assert "Traceback" not in log.read()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "status"),
     [
@@ -154,19 +194,21 @@ async def test_a_socket_too_many_is_refused_with_a_status(transactional_db, envi
 # --- Clocks -----------------------------------------------------------------------------------------------------------
 
 
+SERVER = SimpleNamespace(protocol_connected=lambda _: None, protocol_disconnected=lambda _: None)
+
+
 class Line:
     """One connection to a channel of ours, under a clock that is moved by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, factory: Factory | None = None, address: str = "192.0.2.1") -> None:
         self.clock = Clock()
-        self.transport = StringTransport()
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", address, 40_000))
         self.transport.abortConnection = self.transport.loseConnection
         self.channel = Channel()
         self.channel.callLater = self.clock.callLater
-        server = SimpleNamespace(protocol_connected=lambda _: None, protocol_disconnected=lambda _: None)
-        self.channel.factory = SimpleNamespace(
-            enter=lambda _: None, leave=lambda _: None, timeOut=60, server=server, log=lambda _: None
-        )
+        self.channel.factory = factory or Factory(SERVER)
+        self.channel.factory.timeOut = 60
+        self.channel.factory.log = lambda _: None
         self.channel.timeOut = 60
         self.channel.makeConnection(self.transport)
 
@@ -215,3 +257,79 @@ def test_what_is_sent_behind_a_refusal_is_thrown_away_and_then_cut_off():
     assert line.transport.value().count(b"HTTP/1.1") == 1
     line.clock.advance(LINGER_SECONDS)
     assert not line.is_open
+
+
+# --- What is no HTTP --------------------------------------------------------------------------------------------------
+
+# Where one server might see an end of a request and another none.
+AMBIGUOUS = [
+    "Content-Length: 3\r\nContent-Length: 5",
+    "Content-Length: 3, 3",
+    "Content-Length: +3",
+    "Content-Length: " + "9" * 5000,
+    "Content-Length: 6\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: 6",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding: \x0bchunked",
+    "Transfer-Encoding : chunked",
+    "X-A: a\rX-B: b",
+    "X-A: a\0",
+    "X-A: " + "a" * 20_000,
+]
+
+
+@pytest.mark.parametrize("lines", AMBIGUOUS)
+@pytest.mark.parametrize("last", ["", "Expect: 100-continue\r\n"])
+def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_another(lines, last):
+    line = Line()
+    line.channel.dataReceived(f"POST / HTTP/1.1\r\n{lines}\r\n{last}\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n".encode())
+    answer = line.transport.value()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"Content-Security-Policy" in answer
+    line.clock.advance(LINGER_SECONDS)
+    assert not line.is_open
+
+
+# --- How much is held of unfinished bodies ----------------------------------------------------------------------------
+
+
+def begin_body(line: Line, size: int) -> None:
+    line.channel.dataReceived(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 80000\r\n\r\n" + b"x" * size)
+
+
+@pytest.fixture
+def little(settings, monkeypatch):
+    settings.RATE_LIMITS, settings.PROXIES, settings.CHAT_IMPORT_BYTES = True, 0, 50_000
+    monkeypatch.setattr(requests, "HELD_BYTES", 100_000)
+    return settings
+
+
+def test_one_address_cannot_leave_more_bodies_unfinished_than_there_is_room_for(little):
+    factory = Factory(SERVER)
+    lines = [Line(factory) for _ in range(3)]
+    for line in lines:
+        begin_body(line, 60_000)
+    assert [b" 429 " in line.transport.value() for line in lines] == [False, False, True]
+    other = Line(factory, "192.0.2.7")
+    begin_body(other, 60_000)
+    assert other.transport.value() == b""
+
+
+def test_what_has_ended_leaves_room_for_the_next(little):
+    factory = Factory(SERVER)
+    for _ in range(5):
+        line = Line(factory)
+        begin_body(line, 60_000)
+        assert line.transport.value() == b""
+        line.channel.connectionLost(Failure(ConnectionDone()))
+    assert not factory._held
+
+
+def test_of_a_proxy_no_bodies_are_counted(little):
+    little.PROXIES = 1
+    factory = Factory(SERVER)
+    for _ in range(3):
+        line = Line(factory)
+        begin_body(line, 60_000)
+        assert line.transport.value() == b""
