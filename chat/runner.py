@@ -63,7 +63,8 @@ class Runner:
         self._loops: list[asyncio.Task[None]] = []
         self._starting = FairSemaphore(settings.CHAT_STARTS_IN_FLIGHT)
         self._positions: dict[UUID, int] = {}
-        self._moved = asyncio.Event()
+        # Of what waits and is looked at: what wakes its viewers, and the place that they know.
+        self._watched: dict[UUID, tuple[asyncio.Event, int]] = {}
 
     async def start(self) -> None:
         """Register this replica and begin to watch: over its own replies, and over those of dead ones."""
@@ -158,13 +159,19 @@ class Runner:
             await asyncio.wait(tasks, timeout=within)
 
     async def positions(self, reply_id: UUID) -> AsyncIterator[int]:
-        """Yield the reply's place in line, from 1, at first and whenever it changes, until it begins."""
-        last = 0
+        """Yield the reply's place in line, from 1, at first and as it changes, until it begins.
+
+        Far back it is told by the tenth part of it: everybody at each step would be all that the server does.
+        """
+        told = 0
         while position := self._positions.get(reply_id):
-            if position != last:
+            if position != told:
+                told = position
                 yield position
-                last = position
-            await self._moved.wait()
+                # It may have moved meanwhile.
+                continue
+            self._watched.setdefault(reply_id, (asyncio.Event(), told))
+            await self._watched[reply_id][0].wait()
 
     def _count_positions(self) -> dict[UUID, int]:
         """Return each waiting reply's place: in its conversation's line where that is busy, else in that of all."""
@@ -177,7 +184,6 @@ class Runner:
 
     def _advance(self) -> None:
         """Begin what can begin: one per conversation, each user in their turn."""
-        before = self._positions
         held: set[UUID] = {reply.conversation_id for reply in self._begun.values()}
         places = Counter(reply.owner_key for reply in self._begun.values())
         for reply in self._turns.order(self._waiting, self._begun.values()):
@@ -189,9 +195,10 @@ class Runner:
             held.add(reply.conversation_id)
         self._turns.forget_all_but({reply.owner_key for reply in [*self._waiting, *self._begun.values()]})
         self._positions = self._count_positions()
-        if self._positions != before:
-            self._moved.set()
-            self._moved = asyncio.Event()
+        for reply_id, (moved, told) in list(self._watched.items()):
+            if is_news(self._positions.get(reply_id), told):
+                del self._watched[reply_id]
+                moved.set()
 
     def _begin(self, reply: Reply) -> None:
         self._waiting.remove(reply)
@@ -321,6 +328,11 @@ class Runner:
         await asyncio.gather(*left, return_exceptions=True)
         await policy_modes.keep_up()
         await db(replicas.leave, self.replica)
+
+
+def is_news(position: int | None, told: int) -> bool:
+    """Return whether who knows the place `told` should know of `position`; None: it has begun."""
+    return position is None or position > told or told - position >= max(1, told // 10)
 
 
 _runner: Runner | None = None

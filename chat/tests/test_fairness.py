@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from chat.fairness import FairSemaphore, Turns
+from chat.runner import is_news
 from chat.tests.test_identity import ORIGIN, guest_cookie
 from sasha.testing import Socket
 
@@ -158,3 +159,11 @@ async def test_one_cannot_fill_the_line(site, settings):
         assert (refused["type"], refused["code"]) == ("error", "too_many")
         await other.send(message="x", model="sim:sim-n5")
         await other.until("queued")
+
+
+@pytest.mark.parametrize(
+    ("position", "told", "news"),
+    [(None, 5, True), (4, 5, True), (5, 5, False), (1, 2, True), (99, 100, False), (90, 100, True), (101, 100, True)],
+)
+def test_who_stands_far_back_is_told_of_what_matters_there(position, told, news):
+    assert is_news(position, told) is news

@@ -19,7 +19,7 @@ from monitoring.security import crowd, frames, isolation, messages, pages, repor
 from monitoring.security.findings import Section
 from monitoring.security.target import Target, Visitor
 
-ECHO, QUICK, SLOW, STEADY = "sim-echo", "sim-n2", "sim-n400-gap10", "sim-n100-gap20"
+ECHO, QUICK, SLOW, STEADY = "sim-echo", "sim-n2", "sim-n400-gap10", "sim-n100-gap20-first100"
 # As a site in production has by itself; a load test's own has no limit.
 PLACES = {"CHAT_PLACES": "100", "CHAT_PLACES_PER_USER": "10"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
