@@ -7,6 +7,7 @@ configuration, so that a new frame or address is tried without anybody's doing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import uuid
@@ -219,16 +220,31 @@ async def ask(server: ServerProcess, sent: list[bytes]) -> Counter[int]:
 
     async def one(request: bytes) -> None:
         async with places:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(request)
-            # An event stream does not end by itself; its head says enough.
-            head = await asyncio.wait_for(reader.readline(), 20)
-            status = int(head.split()[1]) if head else 0
-            body = b"" if b"/events" in request.split(b"\r\n", 1)[0] else await asyncio.wait_for(reader.read(), 20)
-            writer.close()
+            status, body = await answer_to(server, request)
         statuses[status] += 1
+        assert status or is_no_http(request), request
         assert b"Traceback" not in body, request
         assert status < 500, (request, body[-2000:])
 
     await asyncio.gather(*map(one, sent))
     return statuses
+
+
+async def answer_to(server: ServerProcess, request: bytes) -> tuple[int, bytes]:
+    """Return status and body; 0 where the connection was cut before. What is refused is cut behind its answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = body = b""
+    with contextlib.suppress(ConnectionResetError):
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readline(), 20)
+        # An event stream does not end by itself; its head says enough.
+        if b"/events" not in request.split(b"\r\n", 1)[0]:
+            body = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return (int(head.split()[1]) if head else 0), body
+
+
+def is_no_http(request: bytes) -> bool:
+    """Whether its head has what no header may hold; such a connection is cut, its body unread."""
+    head = request.partition(b"\r\n\r\n")[0]
+    return b"\x01" in head or b"\xff" in head or b"Host: [::1\r\n" in head
