@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from chat import rates
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: uses the database; set below, for scripts/test --postgres")
@@ -41,6 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def rate_limits(settings: Any) -> Iterator[None]:
     """Let rates and limits of addresses hold, as in production, and count from nothing."""
+    # Needs Django, and that set up.
+    from chat import rates
+
     settings.RATE_LIMITS = True
     rates.counters.reset()
     yield
