@@ -30,8 +30,8 @@ async def test_the_times_of_an_answer_follow_each_other(site, provider, simulato
         gap_ended,
         attempt.total_ms,
     ]
+    # Whole milliseconds: on a busy machine a process is there in the one in which it asks.
     assert of_attempt == sorted(of_attempt)
-    assert attempt.spawn_ms < attempt.request_ms
     assert attempt.longest_gap_ms >= 15
 
 

@@ -38,8 +38,9 @@ TRIES = {
     "see other processes": "test -d /proc/SERVER/fd && echo seen",
     "read the server's environment": "cat /proc/SERVER/environ",
     "leave a file behind": ": > DATA/left && echo left",
-    "write data to a file": "echo data > $HOME/file && cat $HOME/file",
-    "write a core dump": "test $(ulimit -c) != 0 && echo core",
+    # Without a sandbox its limits are there a moment after it is.
+    "write data to a file": "sleep 0.2; echo data > $HOME/file && cat $HOME/file",
+    "write a core dump": "sleep 0.2; test $(ulimit -c) != 0 && echo core",
     "gain privileges": "grep -q 'NoNewPrivs:.0' /proc/self/status && echo new",
     "hold on to the server's descriptors": "ls /proc/self/fd | grep -c . | grep -vE '^[0-6]$'",
     "reach its provider": "exec 9<>/dev/tcp/127.0.0.1/PORT && echo there",
