@@ -16,7 +16,7 @@ from monitoring.security.target import Target, Visitor, new_session
 
 CROWD = 300
 MESSAGES = 15
-# As issue and docs/security-test.md have it.
+# As docs/security-test.md has it.
 MOST_RATIO = 1.5
 
 
