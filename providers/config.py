@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -93,8 +94,10 @@ def body_patch(target: Target, max_tokens: int | None) -> str:
 def sweep_sessions() -> None:
     """Remove the session files that a killed server left behind; a child reads its own in its first second."""
     for path in _private(root() / "sessions").glob("s*.yaml"):
-        if time.time() - path.stat().st_mtime > SESSION_SECONDS:
-            path.unlink(missing_ok=True)
+        # Another server with the same directory may remove any of them in between.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > SESSION_SECONDS:
+                path.unlink()
 
 
 def root() -> Path:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -227,6 +228,10 @@ def server_process(stderr: IO[str] | None = None, **environment: str) -> Iterato
         line = process.stdout.readline()
         assert "Sasha Studio is at" in line, f"the server did not start: {line!r}"
         yield server
+    except BaseException:
+        # Why a server left too early stands nowhere else.
+        print(Path(stderr.name).read_text()[-2000:] if stderr else "")
+        raise
     finally:
         server.stop(signal.SIGKILL)
         process.stdout.close()

@@ -7,7 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from providers.config import Target, body_patch, home, key_variable, sweep_sessions, write_config, write_session
+from providers.config import (
+    Target,
+    body_patch,
+    home,
+    key_variable,
+    sweep_sessions,
+    write_config,
+    write_session,
+)
 from providers.kinds import Kind
 
 TARGET = Target("openai-compatible", "http://127.0.0.1:1/v1", "m/1:free")
@@ -164,6 +172,15 @@ def test_what_a_killed_server_left_is_swept_and_nothing_else(directory):
     assert starting.exists()
     assert not left.exists()
     assert config.exists()
+
+
+def test_what_another_server_removes_in_between_is_no_failure(directory):
+    left = write_session([], TARGET, None)
+    # To whoever lists the directory and looks at each file then: a name, and no file.
+    (directory / "sessions" / "s-gone.yaml").symlink_to(directory / "gone")
+    os.utime(left, (time.time() - 61, time.time() - 61))
+    sweep_sessions()
+    assert not left.exists()
 
 
 def test_there_is_something_to_sweep_only_after_a_first_reply(directory):
