@@ -465,36 +465,49 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
     """
     reply.outcome = reply.outcome or (verdict, finished)
     close_attempt(reply)
+    values = _ending_values(reply, verdict, finished)
+    if Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED).update(**values):
+        _tell_ended(lambda: build(Message, _find_row(pk=reply.id)[0]))
+    elif not _find_row(pk=reply.id):
+        # Deleted meanwhile, with its conversation or its account. What it said to somebody is told all the same.
+        _tell_ended(lambda: Message(id=reply.id, conversation_id=reply.conversation_id, **values))
+
+
+def _tell_ended(row: Callable[[], Message]) -> None:
+    if reply_ended.has_listeners(Message):
+        reply_ended.send(Message, reply=row())
+
+
+def _ending_values(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> dict[str, Any]:
+    """Return what the row of an ended reply says."""
     totals = ledger.find_totals(reply.id)
     ending = verdict.ending
-    written = Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED).update(
-        state=State.ENDED,
-        ending=ending,
-        evidence=verdict.evidence[:80],
-        error=sentence_for(verdict, reply, finished.evidence)[:500] if ending.failed else "",
-        text="".join(reply.text),
-        reasoning="".join(reply.reasoning),
-        reasoning_ms=reply.reasoning_ms(),
-        notices=reply.notices,
-        last_seq=reply.last_seq,
-        provider=reply.author.candidate.provider if reply.author else "",
-        model=reply.author.candidate.model if reply.author else "",
-        attempts=reply.attempts,
-        skipped=reply.skipped(),
-        left_out=reply.left_out,
-        ended_at=timezone.now(),
-        stored_ms=reply.stored_ms,
-        begun_ms=reply.begun_ms,
-        duration_ms=reply.elapsed_ms(),
-        first_token_ms=reply.first_token_ms,
-        chunks=reply.chunks,
-        exit_code=finished.evidence.exit_code,
-        cost_usd=totals.cost_usd,
-        cost_source=totals.source,
+    return {
+        "state": State.ENDED,
+        "ending": ending,
+        "evidence": verdict.evidence[:80],
+        "error": sentence_for(verdict, reply, finished.evidence)[:500] if ending.failed else "",
+        "text": "".join(reply.text),
+        "reasoning": "".join(reply.reasoning),
+        "reasoning_ms": reply.reasoning_ms(),
+        "notices": reply.notices,
+        "last_seq": reply.last_seq,
+        "provider": reply.author.candidate.provider if reply.author else "",
+        "model": reply.author.candidate.model if reply.author else "",
+        "attempts": reply.attempts,
+        "skipped": reply.skipped(),
+        "left_out": reply.left_out,
+        "ended_at": timezone.now(),
+        "stored_ms": reply.stored_ms,
+        "begun_ms": reply.begun_ms,
+        "duration_ms": reply.elapsed_ms(),
+        "first_token_ms": reply.first_token_ms,
+        "chunks": reply.chunks,
+        "exit_code": finished.evidence.exit_code,
+        "cost_usd": totals.cost_usd,
+        "cost_source": totals.source,
         **totals.tokens,
-    )  # fmt: skip
-    if written and reply_ended.has_listeners(Message):
-        reply_ended.send(Message, reply=build(Message, _find_row(pk=reply.id)[0]))
+    }
 
 
 _find_row = Prepared(lambda: Message.objects.order_by().filter(pk=Given("pk", UUIDField())))

@@ -14,8 +14,11 @@ from chat.identity import Visitor
 from chat.models import Attachment, Conversation, Message
 from monitoring import acting
 from monitoring.audit import Actor, Deed, Target, record
+from monitoring.models import AuditEntry
 from providers.ledger import TOKENS
 from providers.prepared import Given, Prepared
+
+PURGED = "chat.conversation.purged"
 
 
 def on_reply_started(
@@ -58,8 +61,11 @@ def on_reply_ended(reply: Message, **_: Any) -> None:
 
 
 def _name_owner(conversation_id: UUID) -> str:
-    owner = _find_owner.first(pk=conversation_id)
-    return owner[0] if owner else ""
+    """Return whose conversation it is, or was: an answer may end after it has gone."""
+    if owner := _find_owner.first(pk=conversation_id):
+        return owner[0]
+    gone = AuditEntry.objects.filter(action=PURGED, target_id=conversation_id).values_list("data", flat=True).first()
+    return gone["owner"] if gone else ""
 
 
 _find_owner = Prepared(
@@ -87,7 +93,7 @@ def on_input_rejected(visitor: Visitor | None, code: str, text: str, rule: str |
 def on_conversation_goes(instance: Conversation, **_: Any) -> None:
     """Write down that a conversation goes for good: by itself after a while, or with its owner's account."""
     target = Target("conversation", instance.pk)
-    record(Deed("chat.conversation.purged", acting.current(), target, {"owner": _name_owner(instance.pk)}))
+    record(Deed(PURGED, acting.current(), target, {"owner": _name_owner(instance.pk)}))
 
 
 def on_acted(

@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from limits import parse
 
+from chat import runner
 from chat.database import db
 from chat.models import Message, PolicyMode, PolicyRule, SiteSettings
 from chat.policy import modes
@@ -26,7 +27,7 @@ from monitoring.models import AuditEntry, AuditText
 from providers import breaker
 from providers.models import Budget, Forced, Model, Price
 from providers.simulator import Simulator
-from sasha.testing import TEST_KEY, Socket, make_provider, running_site
+from sasha.testing import TEST_KEY, Socket, eventually, make_provider, running_site
 
 PASSWORD = "a long enough passphrase"
 
@@ -349,6 +350,23 @@ async def test_who_asks_for_the_end_is_kept_once(simulator):
         await socket.until("complete")
     assert len(await found("chat.reply.stop_requested")) == 1
     assert (await found("chat.reply.ended"))[0]["data"]["ending"] == "stopped"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_answer_whose_conversation_goes_meanwhile_ends_in_the_audit_as_well(simulator):
+    await make_simulated(simulator, "sim-n30-gap20")
+    async with running_site():
+        async with Socket("one") as socket:
+            await socket.send(message="Tell me more", model="sim:sim-n30-gap20")
+            await socket.until("chunk")
+            await db(lambda: User.objects.all().delete())
+        await eventually(lambda: not runner.current().unfinished)
+    (attempt,) = await found("provider.attempt.ended")
+    (ended,) = await found("chat.reply.ended")
+    assert ended["data"]["owner"] == attempt["data"]["owner"] == "local"
+    assert ended["text"].startswith("word0 ")
+    await db(call_command, "erase_audit_texts", "--user", "local")
+    assert not await AuditText.objects.filter(text__contains="word0").aexists()
 
 
 async def make_simulated(simulator: Simulator, *models: str) -> None:
