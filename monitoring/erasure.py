@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -69,7 +69,10 @@ def find_erasures() -> list[Erasure]:
 
 
 def plan(name: str, before: datetime | None) -> Erasure:
-    """Return what is to be erased of a person, under every name that they have had. Seals it first."""
+    """Return what is to be erased of a person, under every name that they have had. Seals it first.
+
+    Raises LookupError where nobody has or had that name.
+    """
     sealer.seal_all()
     user = User.objects.filter(username=name).first()
     names = {name}
@@ -77,7 +80,10 @@ def plan(name: str, before: datetime | None) -> Erasure:
         # A guest who signs up keeps the row and gets another name.
         names |= set(AuditEntry.objects.filter(actor_id=user.pk).order_by().values_list("actor", flat=True).distinct())
     head = sealer.find_head()
-    return Erasure(sorted(names - {""}), user.pk if user else None, before, head.sequence if head else 0)
+    everything = Erasure(sorted(names - {""}), user.pk if user else None, None, head.sequence if head else 0)
+    if not user and not everything.find_entries().exists():
+        raise LookupError(f"Nobody is called {name}, and no text of the audit is of somebody who was.")
+    return replace(everything, before=before)
 
 
 def erase(erasure: Erasure) -> int:

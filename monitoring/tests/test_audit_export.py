@@ -4,15 +4,19 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from monitoring import sealer
 from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AuditEntry, AuditSeal
 from monitoring.tests.audits import fill, run
+from sasha.testing import PATIENCE, server_environment
 
 pytestmark = pytest.mark.django_db
 
@@ -91,3 +95,16 @@ def test_an_export_is_audited_before_its_first_line():
         "texts": False,
         "format": "csv",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_that_has_seen_enough_ends_an_export_without_a_traceback():
+    for _ in range(5):
+        record(*(Deed("site.started", data={"ballast": "x" * 4000}) for _ in range(50)))
+    command = [sys.executable, "manage.py", "export_audit"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=settings.BASE_DIR, env=server_environment(), **pipes) as run:
+        assert run.stdout.readline().startswith(b"{")
+        run.stdout.close()
+        assert (run.stderr.read(), run.wait(PATIENCE)) == (b"", 0)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError
 from django.utils import timezone
 
 from monitoring import append_only, erasure, sealer
@@ -42,6 +43,15 @@ def test_erasing_takes_every_name_that_a_person_has_had():
     assert "Erased 4 texts of carol, guest-1." in run("erase_audit_texts", "--user", "carol")
     assert texts() == {"As bob", "You said: As bob"}
     assert "whole" in verdict()
+
+
+def test_a_name_that_nobody_has_or_had_is_refused():
+    fill()
+    with pytest.raises(CommandError, match="Nobody is called alcie"):
+        run("erase_audit_texts", "--user", "alcie")
+    run("erase_audit_texts", "--user", "alice")
+    # Whose words are gone already is still somebody.
+    assert "Erased 0 texts of alice" in run("erase_audit_texts", "--user", "alice")
 
 
 def test_erasing_leaves_what_is_not_older_than_the_day():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from monitoring import erasure
 from providers.arguments import day
@@ -21,7 +21,10 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         before = midnight(options["before"]) if options["before"] else None
-        planned = erasure.plan(options["user"], before)
+        try:
+            planned = erasure.plan(options["user"], before)
+        except LookupError as error:
+            raise CommandError(error.args[0]) from None
         names = ", ".join(planned.names)
         if options["dry_run"]:
             self.stdout.write(f"Would erase {planned.find_texts().count()} texts of {names}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -30,5 +32,10 @@ class Command(BaseCommand):
         # Before the first line, so that no export ends unrecorded.
         record(Deed("audit.exported", data=asked.as_data() | {"format": options["format"]}))
         write = audit_export.write_csv if options["format"] == "csv" else audit_export.write_jsonl
-        for line in write(asked):
-            self.stdout.write(line, ending="")
+        try:
+            for line in write(asked):
+                self.stdout.write(line, ending="")
+            self.stdout.flush()
+        except BrokenPipeError:
+            # `| head` has seen enough. What Python still holds for it goes nowhere, without a traceback at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
