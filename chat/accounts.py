@@ -63,14 +63,20 @@ def _make_account(name: str, password: str, guest_name: str) -> User:
     SiteSettings.objects.select_for_update().get(pk=1)
     if User.objects.filter(username__iexact=name).exists():
         raise NameTaken
-    is_first = not User.objects.exclude(username=LOCAL_USER).exclude(username__startswith=GUEST_PREFIX).exists()
+    is_admin = makes_admin()
     guest = User.objects.select_for_update().filter(username=guest_name, is_active=True).first()
     user = guest or User()
     user.username, user.password = name, password
-    user.is_staff = user.is_superuser = settings.LOCAL_MODE and is_first
+    user.is_staff = user.is_superuser = is_admin
     user.save()
     Attempt.objects.filter(user=user).update(username=name)
     return user
+
+
+def makes_admin() -> bool:
+    """Return whether the next account is this site's admin: the first one, in local mode."""
+    people = User.objects.exclude(username=LOCAL_USER).exclude(username__startswith=GUEST_PREFIX)
+    return settings.LOCAL_MODE and not people.exists()
 
 
 @transaction.atomic

@@ -70,7 +70,10 @@ def test_the_first_account_of_local_mode_is_the_admin_and_no_other(client):
     # Neither guests nor the local script are accounts.
     User.objects.create(username="local")
     make_guest("else")
+    told = "The first account is the admin of this site"
+    assert told in client.get(reverse("chat:sign-up")).content.decode()
     assert sign_up(client, "alice").status_code == 302
+    assert told not in Client().get(reverse("chat:sign-up")).content.decode()
     assert sign_up(Client(), "bob").status_code == 302
     assert list(User.objects.filter(is_superuser=True, is_staff=True).values_list("username", flat=True)) == ["alice"]
     assert not User.objects.get(username="bob").is_staff

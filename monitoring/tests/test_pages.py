@@ -130,6 +130,12 @@ def test_the_number_of_queries_depends_on_nothing(admin_client, name):
     assert counts[0] == counts[1] <= 16
 
 
+def test_every_page_of_the_admin_names_the_zone_of_its_times(admin_client, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    for url in (reverse("monitor"), reverse("admin:monitoring_auditentry_changelist")):
+        assert "Times are in Asia/Tokyo." in admin_client.get(url).content.decode()
+
+
 def test_the_overview_of_nothing_says_what_to_do_first(admin_client):
     page = text_of(read(admin_client))
     assert "In trouble" in page
