@@ -35,7 +35,7 @@ class Process:
     model: str
     phase: Phase
     age_ms: int
-    text_characters: int
+    characters: int
     events: int
 
 
@@ -57,7 +57,7 @@ def _describe(reply: Reply, pid: int | None) -> Process:
         model=reply.candidate.model if reply.candidate else "",
         phase=_phase_of(reply, pid),
         age_ms=reply.elapsed_ms(),
-        text_characters=reply.text_characters,
+        characters=reply.characters,
         events=reply.last_seq,
     )
 

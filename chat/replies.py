@@ -99,6 +99,7 @@ class Reply:
     reasoning: list[str] = field(default_factory=list)
     notices: list[dict[str, str | int]] = field(default_factory=list)
     text_characters: int = 0
+    reasoning_characters: int = 0
     last_seq: int = 0
     saved_seq: int = 0
     chunks: int = 0
@@ -137,6 +138,11 @@ class Reply:
         refused = [[str(tried.candidate), tried.reason] for tried in self.tried if tried.ending is None]
         return (self.plan.skipped() if self.plan else []) + refused
 
+    @property
+    def characters(self) -> int:
+        """Everything that has come, reasoning included."""
+        return self.text_characters + self.reasoning_characters
+
     def reasoning_ms(self) -> int | None:
         """Return how long the model thought: up to its first text, or until now. None: it did not."""
         if self.reasoning_began_ms is None:
@@ -168,8 +174,7 @@ async def store(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> No
 
 def as_far_as_known(reply: Reply) -> aichat.Finished:
     """Return the end of an attempt that nobody watched to it: a provider may have billed what had come by then."""
-    characters = reply.text_characters + sum(map(len, reply.reasoning))
-    return aichat.Finished(Evidence(request_sent=True), None, aichat.Times(characters=characters))
+    return aichat.Finished(Evidence(request_sent=True), None, aichat.Times(characters=reply.characters))
 
 
 async def _ask(reply: Reply, log: StreamLog) -> Outcome:
@@ -381,6 +386,7 @@ def _append(reply: Reply, log: StreamLog, event: Event) -> None:
             reply.first_token_ms = reply.elapsed_ms()
     elif event.kind == "reasoning":
         reply.reasoning.append(event.text)
+        reply.reasoning_characters += len(event.text)
         if reply.reasoning_began_ms is None and not reply.text:
             reply.reasoning_began_ms = reply.elapsed_ms()
     else:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from chat.history import IMAGE_CHARACTERS, Branch
 from providers.aichat import Turn
-from providers.routing import CHARACTERS_PER_TOKEN, Candidate
+from providers.costs import CHARACTERS_PER_TOKEN
+from providers.routing import Candidate
 
 # What is left for an answer where nothing says how long it may become; never more than half of the window.
 RESERVED_TOKENS = 1024

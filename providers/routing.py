@@ -25,8 +25,6 @@ from providers.secrets import KeyUnreadable, find_key, has_key
 # A silent provider should cost seconds: so many times its own p95, and never less than the floor.
 FIRST_TOKEN_FACTOR = 3
 FIRST_TOKEN_FLOOR_SECONDS = 5.0
-# Where a model's own has not been learned yet.
-CHARACTERS_PER_TOKEN = 4.0
 KINDS_BY_NAME = {kind.value: info for kind, info in KINDS.items()}
 TAKES_NO_IMAGES = "it takes no images"
 # Endings after which another model of the same provider is no better.
@@ -355,7 +353,7 @@ def _find_unfit(row: Row, asked: _Question) -> str:
         return f"{row.provider_name} is paused by an admin"
     if asked.needs_vision and not row.vision:
         return TAKES_NO_IMAGES
-    tokens = asked.least_characters / (row.prompt_characters_per_token or CHARACTERS_PER_TOKEN)
+    tokens = asked.least_characters / (row.prompt_characters_per_token or costs.CHARACTERS_PER_TOKEN)
     if row.context_window and tokens > row.context_window:
         return f"it takes {row.context_window} tokens, and this conversation has about {tokens:.0f}"
     return ""

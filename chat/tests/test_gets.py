@@ -12,9 +12,10 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.test import Client
-from django.urls import get_resolver, reverse
+from django.urls import reverse
 
 from chat.models import ApiToken, PolicyRule, SiteSettings
+from chat.routes import find_routes
 from chat.tests.test_production import addresses
 from chat.tests.test_strangers import Alice
 from sasha.testing import make_provider
@@ -41,18 +42,6 @@ def filled(address: str, ids: dict[str, object]) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(ids.get(found[1], 1)), address)
 
 
-def routes(patterns, before: str = "/"):
-    """Yield every route of the site as it is written."""
-    for pattern in patterns:
-        route = str(pattern.pattern)
-        if route.startswith("^"):
-            continue
-        if hasattr(pattern, "url_patterns"):
-            yield from routes(pattern.url_patterns, before + route)
-        else:
-            yield before + route
-
-
 @pytest.mark.django_db(transaction=True)
 def test_no_get_changes_a_row(settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
@@ -66,7 +55,7 @@ def test_no_get_changes_a_row(settings, tmp_path):
     client.get(reverse("admin:index"))
     before = everything()
     tried = set()
-    for route in sorted(set(routes(get_resolver().url_patterns))):
+    for route in sorted({route.template for route in find_routes() if "^" not in route.template}):
         # The address of a list of events never ends by itself.
         if "/events" in route:
             continue
@@ -78,4 +67,4 @@ def test_no_get_changes_a_row(settings, tmp_path):
         tried.add(response.status_code)
         assert everything() == before, address
     assert {200, 302, 404, 405} <= tried
-    assert len(set(addresses(get_resolver().url_patterns))) > 60
+    assert len(addresses()) > 60

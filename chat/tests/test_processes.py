@@ -27,7 +27,7 @@ async def test_a_reply_is_asked_for_then_written_then_gone(site):
         (process,) = find()
         assert (process.phase, process.provider, process.model) == ("streaming", "sim", "sim-stall-at2")
         assert (process.user, process.attempt, process.events) == ("local", 1, last["to"])
-        assert process.text_characters == len("word0 word1 ")
+        assert process.characters == len("word0 word1 ")
         assert process.pid == next(iter(LIVE)).pid
         assert process.age_ms > 0
         await socket.send(type="stop", replyId=str(process.reply_id))
@@ -40,6 +40,7 @@ async def test_one_that_thinks_and_one_that_waits_say_so(site, simulator):
         await thinking.send(message="Hi", model="sim:sim-n5-reasoning")
         await thinking.until("reasoning")
         assert find()[0].phase in ("thinking", "streaming")
+        assert find()[0].characters > 0
         await waiting.send(message="Hi", model="sim:sim-stall-at2")
         await waiting.until("chunk")
         await waiting.send(message="And then?")

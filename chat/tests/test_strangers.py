@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import reverse
 
 from chat import protocol
 from chat.database import db
 from chat.models import ApiToken, Attachment, AttachmentKind, Conversation, Message, Role, Share
+from chat.routes import find_routes
 from chat.tests.test_identity import ORIGIN
 from sasha.testing import Socket, without_nonce
 
@@ -83,24 +84,16 @@ def make_client(stranger: str) -> Client:
     return client
 
 
-def routes(patterns: list[Any], before: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield the name of each address of the chat that has parameters, and those."""
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            # Staff's pages: monitoring/tests and sasha/tests.
-            if not str(pattern.pattern).startswith("admin/"):
-                yield from routes(pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else before)
-        elif isinstance(pattern, URLPattern) and pattern.pattern.converters and pattern.name:
-            yield f"{before}{pattern.name}", list(pattern.pattern.converters)
-
-
+# Staff's pages: monitoring/tests and sasha/tests.
 ROUTES = [
-    (name, parameters) for name, parameters in routes(get_resolver().url_patterns) if set(parameters) - PUBLIC - OWN
+    (route.name, route.parameters)
+    for route in find_routes()
+    if route.name and set(route.parameters) - PUBLIC - OWN and not route.template.startswith("/admin/")
 ]
 
 
 def test_there_are_routes_and_fields_to_try():
-    assert ("chat:conversation", ["conversation_id"]) in ROUTES
+    assert ("chat:conversation", ("conversation_id",)) in ROUTES
     assert (protocol.Stop, "reply_id") in FIELDS
 
 

@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from monitoring.pages.servers import Server, find_moment
 from monitoring.pages.words import NOTHING, age, seconds, server_name, short, size
+from providers.costs import CHARACTERS_PER_TOKEN
 
 PHASES = {
     "waiting": "waiting for its turn",
@@ -96,8 +98,9 @@ def _age(process: Mapping[str, Any], now: datetime) -> str:
 
 
 def _received(process: Mapping[str, Any]) -> str:
-    characters, events = (int(process.get(name) or 0) for name in ("text_characters", "events"))
-    return f"{characters:,} characters, {events:,} events"
+    """Return what has come, reasoning included. Providers count their tokens at the end only."""
+    characters = int(process.get("characters") or 0)
+    return f"about {ceil(characters / CHARACTERS_PER_TOKEN):,} tokens, {characters:,} characters"
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from django.urls import URLPattern, URLResolver, get_resolver
-
+from chat.routes import find_routes
 from monitoring.security.findings import Section, shown
 from monitoring.security.target import FORM, Response, Target, Visitor
 
@@ -40,13 +37,9 @@ FILES_OUTSIDE = (
 )
 
 
-def routes(patterns: list[Any] | None = None, before: str = "") -> Iterator[str]:
-    """Yield every address of the site, with something that does not exist in place of each parameter."""
-    for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, before + str(pattern.pattern))
-        elif isinstance(pattern, URLPattern):
-            yield before + fill(str(pattern.pattern))
+def addresses() -> list[str]:
+    """Return every address of the site, with something that does not exist in place of each parameter."""
+    return sorted({fill(route.template) for route in find_routes()})
 
 
 def fill(route: str) -> str:
@@ -69,9 +62,9 @@ async def try_pages(target: Target) -> Section:
         if visitor is None:
             section.left_out.append(f"as {name}: nobody was given who can sign in")
             continue
-        for route in sorted(set(routes())):
+        for address in addresses():
             for method in METHODS:
-                await _try_page(section, name, visitor, method, f"/{route}")
+                await _try_page(section, name, visitor, method, address)
     return section
 
 

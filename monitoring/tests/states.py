@@ -73,7 +73,7 @@ def make_process(**values):
         "phase": "streaming",
         "started_at": timezone.now().isoformat(),
         "rss": 9e6,
-        "text_characters": 1200,
+        "characters": 1200,
         "events": 40,
     }
     return usual | values

@@ -196,7 +196,7 @@ def test_the_processes_of_all_living_servers_are_listed_the_oldest_first(admin_c
     for words in (
         "3 min",
         "sim:two",
-        "1,200 characters, 40 events",
+        "about 300 tokens, 1,200 characters",
         "9 MB",
         "b 2",
         "process 777",

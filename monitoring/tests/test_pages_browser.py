@@ -10,13 +10,13 @@ from axe_playwright_python.async_playwright import Axe
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from chat.database import db
 from chat.models import Message
-from chat.tests.browser.admin import LISTEN, PASSWORD, TOO_WIDE, sign_in
-from chat.tests.browser.conftest import ARGUMENTS
-from chat.tests.browser.pages import BROWSER, CHROMIUM
+from chat.tests.browser.admin import PASSWORD, TOO_WIDE, sign_in, staff_page
+from chat.tests.browser.chromium import chromium
+from chat.tests.browser.pages import BROWSER
 from monitoring.models import ReplicaState, Sample
 from monitoring.tests.states import make_attempt, make_data, make_process, make_reply, store_server
 from providers.models import Provider
@@ -69,25 +69,14 @@ async def server(transactional_db):
 
 @pytest_asyncio.fixture
 async def browser():
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture
 async def page(browser, server):
-    """A page of the admin, signed in. Whatever a page complains about fails the test."""
-    complaints: list[str] = []
-    context = await browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    await context.add_init_script(LISTEN)
-    page = await context.new_page()
-    await sign_in(page)
-    yield page
-    await context.close()
-    assert complaints == []
+    async with staff_page(browser, server.url) as page:
+        yield page
 
 
 async def addresses() -> list[str]:

@@ -83,7 +83,7 @@ PROCESS = {
     "started_at": str,
     "age_ms": int,
     "rss": int,
-    "text_characters": int,
+    "characters": int,
     "events": int,
 }
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from chat.models import PolicyMode, PolicyRule
 from monitoring.security.findings import Section, percent
-from monitoring.security.pages import fill, routes
+from monitoring.security.pages import addresses, fill
 from sasha.testing import server_process
 
 
@@ -48,7 +48,7 @@ def test_a_part_that_does_not_exist_is_named():
 
 def test_every_route_can_be_filled_in():
     assert fill("c/<uuid:conversation_id>/settings").startswith("c/")
-    assert not [route for route in routes() if any(sign in route for sign in "<>^$\\?*")]
+    assert not [address for address in addresses() if any(sign in address for sign in "<>^$\\?*")]
 
 
 @pytest.mark.parametrize(("part", "whole", "said"), [(1, 1, "100 %"), (99_999, 100_000, "99.99 %"), (0, 0, "–")])

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from decimal import Decimal
 
 import pytest
 import pytest_asyncio
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from chat.database import db
-from chat.tests.browser.admin import LISTEN, PASSWORD, TOO_WIDE, sign_in
-from chat.tests.browser.conftest import ARGUMENTS
+from chat.tests.browser.admin import PASSWORD, TOO_WIDE, staff_page
+from chat.tests.browser.chromium import CHROMIUM, chromium
 from monitoring.audit import Actor, Deed, Target, record
 from providers.models import Attempt, Budget, Model, Price
 from providers.tests.test_admin import make_attempt
 from sasha.testing import free_port, make_provider, server_process
 
-CHROMIUM = shutil.which("chromium")
 PAGES = [
     "/admin/",
     "/admin/password_change/",
@@ -76,21 +74,10 @@ def fill_database():
 
 @pytest_asyncio.fixture
 async def page(transactional_db):
-    """A page of the admin, signed in. Whatever a page complains about fails the test."""
     await db(fill_database)
-    complaints: list[str] = []
     with server_process() as server:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            context = await browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
-            context.on("weberror", lambda error: complaints.append(str(error.error)))
-            context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-            await context.add_init_script(LISTEN)
-            page = await context.new_page()
-            await sign_in(page)
+        async with chromium() as browser, staff_page(browser, server.url) as page:
             yield page
-            await browser.close()
-    assert complaints == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

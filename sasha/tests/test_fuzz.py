@@ -12,7 +12,6 @@ import json
 import random
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -21,12 +20,12 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from chat import protocol
 from chat.database import db
+from chat.routes import Route, find_routes
 from providers.simulator import Simulator
 from sasha.testing import ServerProcess, eventually, make_provider, server_process
 
@@ -85,19 +84,10 @@ def examples(strategy: SearchStrategy[Any], count: int) -> list[Any]:
     return [made[at % len(made)] for at in range(count)]
 
 
-def routes(patterns: list[Any], before: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Each address as a template, and the names of its parameters."""
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, before + str(pattern.pattern))
-        elif isinstance(pattern, URLPattern):
-            yield before + str(pattern.pattern), list(pattern.pattern.converters)
-
-
-def request_of(route: str, parameters: list[str], chance: random.Random, cookies: list[str]) -> bytes:
+def request_of(route: Route, chance: random.Random, cookies: list[str]) -> bytes:
     """One HTTP/1.1 request to an address of the site, or to something like it."""
-    path = route.replace("^", "").replace("$", "")
-    for _name in parameters:
+    path = route.template.removeprefix("/").replace("^", "").replace("$", "")
+    for _name in route.parameters:
         value = chance.choice([*NASTY, str(uuid.uuid4()), "1", "0"])
         start = path.find("<")
         path = path[:start] + quote(value.encode(errors="replace"), safe="") + path[path.find(">") + 1 :]
@@ -187,8 +177,8 @@ async def throw(server: ServerProcess, sent: list[str]) -> Counter[str]:
 async def test_no_request_breaks_the_server(server):
     admin, cookies = await db(make_people)
     chance = random.Random(SEED)
-    known = list(routes(get_resolver().url_patterns))
-    sent = [request_of(*chance.choice(known), chance, cookies) for _ in range(REQUESTS)]
+    known = list(find_routes())
+    sent = [request_of(chance.choice(known), chance, cookies) for _ in range(REQUESTS)]
     await ask(server, sent[: REQUESTS // 10])
     before = memory_of(server)
     statuses = await ask(server, sent[REQUESTS // 10 :])

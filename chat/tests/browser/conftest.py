@@ -5,21 +5,14 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 from django.core.management import call_command
-from playwright.async_api import async_playwright
 
 from chat.database import db
-from chat.tests.browser.pages import CHROMIUM, MODELS
+from chat.tests.browser.chromium import chromium, somebody
+from chat.tests.browser.pages import MODELS
 from sasha.testing import make_provider, server_process
 
-# No sandbox: a container has none to give. The rest keeps Chromium from calling home.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+# A lost connection is reported by the browser itself.
+LOST = ("/ws?", "net::ERR_CONNECTION_", "net::ERR_EMPTY_RESPONSE", "net::ERR_INCOMPLETE_CHUNKED_ENCODING")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,24 +40,14 @@ def add(server, simulator):
 
 @pytest_asyncio.fixture
 async def browser():
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture
 async def context(browser, server):
-    """Somebody's browser: the pages in it share a cookie. Whatever a page complains about fails the test."""
-    context = await browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
-    complaints: list[str] = []
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    yield context
-    await context.close()
-    # A lost connection is reported by the browser itself.
-    lost = ("/ws?", "net::ERR_CONNECTION_", "net::ERR_EMPTY_RESPONSE", "net::ERR_INCOMPLETE_CHUNKED_ENCODING")
-    assert [text for text in complaints if not any(sign in text for sign in lost)] == []
+    async with somebody(browser, server.url, *LOST) as context:
+        yield context
 
 
 @pytest_asyncio.fixture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from playwright.async_api import Page, expect
 
 from chat.models import Message
+from chat.tests.browser.chromium import CHROMIUM
 from providers.simulator.script import answer, parse_model
 
-CHROMIUM = shutil.which("chromium")
 SHORT, SLOW, LONG, ECHO = "sim-n20-gap20", "sim-n100-gap20", "sim-n2000-gap20", "sim-echo"
 LARGE = "sim-n20000-gap0"
 # 20 ms apart for a minute, and 60 tokens a second for five minutes: what bench_page.py reads.
