@@ -474,8 +474,8 @@ def store_ending(reply: Reply, verdict: Verdict, finished: aichat.Finished) -> N
     values = _ending_values(reply, verdict, finished)
     if Message.objects.filter(pk=reply.id, epoch=reply.epoch).exclude(state=State.ENDED).update(**values):
         _tell_ended(lambda: build(Message, _find_row(pk=reply.id)[0]))
-    elif not _find_row(pk=reply.id):
-        # Deleted meanwhile, with its conversation or its account. What it said to somebody is told all the same.
+    elif reply.attempts and not _find_row(pk=reply.id):
+        # Deleted while it was written, with its conversation or its account: what it said is told all the same.
         _tell_ended(lambda: Message(id=reply.id, conversation_id=reply.conversation_id, **values))
 
 

@@ -369,6 +369,22 @@ async def test_an_answer_whose_conversation_goes_meanwhile_ends_in_the_audit_as_
     assert not await AuditText.objects.filter(text__contains="word0").aexists()
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_what_is_taken_out_of_the_queue_has_never_been_an_answer(simulator):
+    await make_simulated(simulator, "sim-n1000-gap20")
+    async with running_site(), Socket("one") as socket:
+        await socket.send(message="Tell me more", model="sim:sim-n1000-gap20")
+        running = (await socket.until("chunk"))[-1]["replyId"]
+        await socket.send(message="And then?")
+        waiting = (await socket.until("queued"))[-1]["replyId"]
+        await socket.send(type="cancel", replyId=waiting)
+        await socket.until("changed")
+        await socket.send(type="stop", replyId=running)
+        await socket.until("complete")
+    assert len(await found("chat.message.cancelled")) == 1
+    assert len(await found("chat.reply.ended")) == 1
+
+
 async def make_simulated(simulator: Simulator, *models: str) -> None:
     await db(make_provider, simulator.url("openai-compatible"), *models)
 

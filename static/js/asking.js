@@ -7,7 +7,7 @@ export class Asking {
   #page;
   // The reply that the reader has stopped, until it has ended.
   #stopping = null;
-  // Replies that the reader has taken out of the queue → the question of each, until it is gone.
+  // Replies that the reader has taken out of the queue → {id, text} of the question, and whether the server was told.
   #cancelled = new Map();
 
   constructor(page) {
@@ -78,27 +78,33 @@ export class Asking {
 
   // Takes a reply out of the queue. `question`: {id, text} of what it would answer.
   cancel(replyId, question) {
-    const { connection, status } = this.#page;
-    this.#cancelled.set(replyId, question);
-    if (connection.send({ type: "cancel", replyId })) return;
-    status.show(gettext("There is no connection right now. Try again in a moment."));
+    this.#cancelled.set(replyId, { ...question, isSent: false });
+    this.#sendCancelled();
+  }
+
+  #sendCancelled() {
+    for (const [replyId, cancelled] of this.#cancelled)
+      cancelled.isSent ||= this.#page.connection.send({ type: "cancel", replyId });
   }
 
   // The page shows what the server has by now: what was cancelled is back in the reader's hands.
   settle() {
     const { announcer, thread, composer } = this.#page;
-    for (const [replyId, question] of this.#cancelled) {
-      if (thread.has(replyId) || thread.has(question.id)) continue;
-      composer.giveBack({ message: question.text });
+    for (const [replyId, { id, text }] of this.#cancelled) {
+      if (thread.isQueued(replyId)) continue;
+      this.#cancelled.delete(replyId);
+      // Too late: it is being answered.
+      if (thread.has(replyId) || thread.has(id)) continue;
+      composer.giveBack({ message: text });
       announcer.say(gettext("Cancelled. The message is back in the message field."));
     }
-    this.#cancelled.clear();
   }
 
   // After a lost connection.
   resend() {
     const { connection, outbox } = this.#page;
     this.#sendStop();
+    this.#sendCancelled();
     for (const frame of outbox.frames()) connection.send(frame);
   }
 }

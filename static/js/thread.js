@@ -51,6 +51,10 @@ export class Thread {
     return Boolean(this.#find(id));
   }
 
+  isQueued(id) {
+    return this.#find(id)?.dataset.state === "queued";
+  }
+
   // `files`: {kind, name, url, width, height} each.
   addQuestion({ id = "", clientId = "", text, files = [], state = "ended" }) {
     const turn = makeTurn(this.#templates.user, { id, clientId, state });

@@ -168,6 +168,23 @@ async def test_a_device_that_is_offline_says_so(open_page, proxy, context):
     await expect(status(page)).to_be_hidden()
 
 
+async def test_what_is_cancelled_without_a_connection_is_cancelled_with_the_next(open_page, proxy, context):
+    page = await open_page()
+    await say(page, "Hello", LONG)
+    await until_text(page, "word5 ")
+    await say(page, "Never mind", ECHO)
+    await until_text(page, "Waiting for its turn")
+    await context.set_offline(True)
+    proxy.cut()
+    await expect(status(page)).to_contain_text("This device is offline.")
+    await page.get_by_role("button", name="Cancel").click()
+    await context.set_offline(False)
+    await expect(page.locator("[data-composer]")).to_have_value("Never mind")
+    await expect(page.locator("[data-messages]")).not_to_contain_text("Never mind")
+    await page.click("[data-stop]")
+    await until_ended(page)
+
+
 async def test_a_server_that_is_down_says_so(open_page, server, proxy):
     page = await open_page()
     await say(page, "Hello", SHORT)
