@@ -98,6 +98,7 @@ def _adopt(guest_name: str, user: User) -> None:
     Conversation.objects.filter(owner=guest).update(owner=user)
     Attachment.objects.filter(owner=guest).update(owner=user)
     Attempt.objects.filter(user=guest).update(user=user, username=user.username)
+    tell("account.guest_adopted", user, "user", guest.pk)
     # Running answers go on, and write down what they cost under this row. Nobody has its name in a cookie any more.
     guest.username = f"{GUEST_PREFIX}{uuid.uuid4().hex}"
     guest.save(update_fields=["username"])

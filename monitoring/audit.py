@@ -36,6 +36,7 @@ ACTIONS = {
     "model.state.changed": "A model was taken out for a while, or put back.",
     "process.stopped": "An admin stopped somebody's answer.",
     "account.signed_in": "Somebody signed in.",
+    "account.guest_adopted": "Somebody signed in who had written as a guest; that became the account's.",
     "account.sign_in_failed": "A name and a password that do not belong together.",
     "account.signed_out": "Somebody signed out.",
     "account.signed_out_everywhere": "Somebody ended all of their sessions.",

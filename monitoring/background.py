@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import Error
 
 from chat import runner
 from chat.database import db
@@ -54,11 +53,7 @@ async def stop() -> None:
     await asyncio.gather(*_loops, return_exceptions=True)
     _loops.clear()
     if settings.MONITORING:
-        try:
-            await _say_goodbye()
-        except Error:
-            # What is closed after this must be closed all the same.
-            logger.exception("the end of this server could not be recorded")
+        await _say_goodbye()
     if settings.OTLP_ENDPOINT:
         from monitoring import traces  # many modules, which nobody else needs
 
@@ -67,9 +62,17 @@ async def stop() -> None:
 
 async def _say_goodbye() -> None:
     """Record the end, and leave nothing open: no entry without a seal, no state that looks like a crash."""
-    await sampler.sample()
-    await db(site.record_stop, runner.current().replica)
-    await sealer.seal_the_rest()
+    await _try(lambda: db(site.record_stop, runner.current().replica))
+    await _try(sampler.sample)
+    await _try(sealer.seal_the_rest)
+
+
+async def _try(step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step of the goodbye. What comes after it, and what is closed then, comes all the same."""
+    try:
+        await step()
+    except Exception:
+        logger.exception("the end of this server is not recorded as a whole")
 
 
 async def _repeat(step: Step) -> None:

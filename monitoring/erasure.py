@@ -15,6 +15,7 @@ from monitoring.chain import write_moment
 from monitoring.models import AuditEntry, AuditPermit, AuditText
 
 ACTION = "audit.texts_erased"
+ADOPTED = "account.guest_adopted"
 # Texts of one transaction; each such step is recorded by itself.
 BATCH = 1000
 
@@ -75,15 +76,20 @@ def plan(name: str, before: datetime | None) -> Erasure:
     """
     sealer.seal_all()
     user = User.objects.filter(username=name).first()
-    names = {name}
-    if user:
-        # A guest who signs up keeps the row and gets another name.
-        names |= set(AuditEntry.objects.filter(actor_id=user.pk).order_by().values_list("actor", flat=True).distinct())
     head = sealer.find_head()
-    everything = Erasure(sorted(names - {""}), user.pk if user else None, None, head.sequence if head else 0)
+    everything = Erasure(sorted(_find_names(name, user)), user.pk if user else None, None, head.sequence if head else 0)
     if not user and not everything.find_entries().exists():
         raise LookupError(f"Nobody is called {name}, and no text of the audit is of somebody who was.")
     return replace(everything, before=before)
+
+
+def _find_names(name: str, user: User | None) -> set[str]:
+    """Return every name that a person has had: as an account, and as a guest who signed up, or in."""
+    entries = AuditEntry.objects.order_by()
+    ids = {user.pk} if user else set(entries.filter(actor=name).values_list("actor_id", flat=True)) - {None}
+    guests = entries.filter(action=ADOPTED, actor_id__in=ids).values_list("target_id", flat=True)
+    ids |= set(map(int, guests))
+    return {name, *entries.filter(actor_id__in=ids).values_list("actor", flat=True).distinct()} - {""}
 
 
 def erase(erasure: Erasure) -> int:

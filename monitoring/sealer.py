@@ -25,6 +25,8 @@ SEAL_SECONDS = 0.5
 BATCH = 100
 # Between two of them, for whoever else wants to write; 4,000 entries a second are still sealed.
 PAUSE_SECONDS = 0.02
+# For the rest, when a server stops.
+LAST_SECONDS = 5.0
 # Any number that no other lock of the site's database has.
 POSTGRES_LOCK = 7_301_988_411
 
@@ -48,9 +50,14 @@ async def seal() -> None:
 
 
 async def seal_the_rest() -> None:
-    """Seal what is pending, whoever's that is to do: this server stops, and may be the last."""
-    while await db(seal_some) == BATCH:
-        pass
+    """Seal what is pending, whoever's that is to do: this server stops, and may be the last.
+
+    Another one that is at it, and may have begun before the last entry came, is waited for, but not for ever.
+    """
+    until = time.monotonic() + LAST_SECONDS
+    while await db(_one_pending) and time.monotonic() < until:
+        if not await db(seal_some):
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def seal_all() -> None:

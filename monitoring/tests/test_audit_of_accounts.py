@@ -6,11 +6,12 @@ import json
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.core import signing
 from django.test import Client
 from django.urls import reverse
 
 from chat import guests
-from chat.identity import GUEST_PREFIX, Visitor
+from chat.identity import GUEST_COOKIE, GUEST_PREFIX, SALT, Visitor
 from chat.models import ApiToken, Conversation, Share
 from chat.tests.talks import make_talk, say
 from monitoring.models import AuditEntry
@@ -79,6 +80,14 @@ def test_of_a_guest_only_what_an_admin_makes_of_it_is_kept(alice):
     guest.is_staff = True
     guest.save()
     assert entries("user.changed")[0].data == {"name": f"{GUEST_PREFIX}y", "is_staff": [False, True]}
+
+
+def test_a_guest_who_signs_in_is_named_with_the_account(alice):
+    client = Client()
+    guest = Visitor(f"{GUEST_PREFIX}x").make_user()
+    client.cookies[GUEST_COOKIE] = signing.dumps("x", salt=SALT)
+    client.post(reverse("chat:sign-in"), {"username": "alice", "password": "a long enough passphrase"})
+    assert [(entry.actor, entry.target_id) for entry in entries("account.guest")] == [("alice", str(guest.pk))]
 
 
 def test_guests_who_are_pruned_leave_no_entry(alice):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
+import psutil
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
 from chat.database import close_connections, db
 from chat.models import Replica
+from monitoring import sampler
 from monitoring.audit import Deed, record
 from monitoring.models import AuditEntry, AuditPending
 from monitoring.receivers import site
@@ -45,6 +47,17 @@ async def test_the_rest_of_a_stop_is_done_also_without_a_database(monkeypatch):
         monkeypatch.setattr(site, "record_stop", fail)
         monkeypatch.setattr("sasha.lifespan.close_connections", partial(_note, closed))
     assert closed
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_server_whose_last_reading_fails_is_recorded_as_stopped(monkeypatch):
+    async def fail():
+        raise psutil.Error
+
+    async with running_site():
+        monkeypatch.setattr(sampler, "sample", fail)
+    assert (await db(AuditEntry.objects.latest, "pk")).action == "site.stopped"
+    assert not await db(AuditPending.objects.exists)
 
 
 async def _note(closed):

@@ -9,7 +9,7 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from monitoring import append_only, erasure, sealer
-from monitoring.audit import Actor, Deed, record
+from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AuditEntry, AuditText
 from monitoring.tests.audits import ALICE, BOB, as_owner, fill, run, say, verdict
 
@@ -43,6 +43,22 @@ def test_erasing_takes_every_name_that_a_person_has_had():
     assert "Erased 4 texts of carol, guest-1." in run("erase_audit_texts", "--user", "carol")
     assert texts() == {"As bob", "You said: As bob"}
     assert "whole" in verdict()
+
+
+def test_erasing_takes_what_they_wrote_as_a_guest_before_they_signed_in():
+    user, guest = User.objects.create_user("carol"), User.objects.create_user("guest-2")
+    say(Actor("guest-1", guest.pk), "As a guest")
+    record(Deed("account.guest_adopted", Actor.of(user), Target("user", guest.pk)))
+    say(Actor("bob", guest.pk + 1), "As bob")
+    assert "Erased 2 texts of carol, guest-1." in run("erase_audit_texts", "--user", "carol")
+    assert texts() == {"As bob", "You said: As bob"}
+
+
+def test_erasing_takes_the_earlier_names_of_an_account_that_has_gone():
+    say(Actor("guest-1", 7), "As a guest")
+    say(Actor("carol", 7), "As carol")
+    assert "Erased 4 texts of carol, guest-1." in run("erase_audit_texts", "--user", "carol")
+    assert texts() == set()
 
 
 def test_a_name_that_nobody_has_or_had_is_refused():

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from chat.database import db
+from chat.database import aside, close_connections, db
 from chat.models import Replica
 from monitoring import sealer
 from monitoring.audit import Deed, record
@@ -144,6 +144,30 @@ async def test_only_the_oldest_living_replica_seals():
         assert await db(AuditPending.objects.count) > 0
         await db(older.delete)
         await until_sealed(await db(AuditEntry.objects.count))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_server_that_stops_waits_for_another_that_seals():
+    if connection.vendor == "sqlite":
+        return  # one transaction at a time
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            sealer._lock()
+            held.set()
+            assert go_on.wait(PATIENCE)
+
+    await db(record, Deed("group.deleted"))
+    holding = asyncio.create_task(aside(hold))
+    await asyncio.to_thread(held.wait, PATIENCE)
+    stopping = asyncio.create_task(sealer.seal_the_rest())
+    done, _ = await asyncio.wait([stopping], timeout=0.1)
+    go_on.set()
+    await asyncio.gather(holding, stopping)
+    assert not done
+    assert not await db(AuditPending.objects.exists)
+    await close_connections()
 
 
 @pytest.mark.django_db
