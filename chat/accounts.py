@@ -209,7 +209,8 @@ def ensure_admin() -> None:
     if not password:
         raise ImproperlyConfigured("SASHA_ADMIN_USERNAME is set, but neither SASHA_ADMIN_PASSWORD nor its _FILE.")
     try:
-        User.objects.create_superuser(name, password=password)
+        with transaction.atomic():
+            User.objects.create_superuser(name, password=password)
     except IntegrityError:
         # Another server of this site was faster.
         return

@@ -30,10 +30,10 @@ class Doorkeeper(AxesStandaloneBackend):
     ) -> None:
         """Return for who may try. Raises PermissionDenied, which ends the sign-in, and marks the request for axes."""
         try:
-            rates.hit("RATE_SIGN_INS_PER_ADDRESS", rates.network_of_request(request))
+            doors.count_try(request)
             super().authenticate(request, username, password, **kwargs)
         except (TooMany, PermissionDenied) as refused:
-            doors.mark_untried(request)
+            doors.mark_untried(request, refused)
             raise PermissionDenied from refused
         try:
             rates.check("RATE_FAILURES_PER_NAME", doors.name_tried(request, {"username": username}))

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.signals import user_login_failed
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -19,6 +20,7 @@ from chat.rates import TooMany
 
 # Django's own limit of a name, and less than axes has room for.
 LONGEST_NAME = 150
+TRIES = "RATE_SIGN_INS_PER_ADDRESS"
 
 
 def refuse(request: HttpRequest, refused: TooMany) -> HttpResponse:
@@ -28,24 +30,27 @@ def refuse(request: HttpRequest, refused: TooMany) -> HttpResponse:
 
 def refuse_sign_in(request: HttpRequest, *_args: Any) -> HttpResponse:
     """Answer who may not try another password; axes calls this instead of showing what the view has said."""
+    refused: TooMany | None = getattr(request, "too_many", None)
     cool_off_ms = round(settings.AXES_COOLOFF_TIME.total_seconds() * 1000)
-    return _answer(request, _("Too many wrong passwords came from your address."), cool_off_ms)
+    sentence = _("Too many wrong passwords came from your address.")
+    return _answer(request, sentence, refused.retry_after_ms if refused else cool_off_ms)
 
 
 def _answer(request: HttpRequest, sentence: str, retry_after_ms: int) -> HttpResponse:
-    seconds = math.ceil(retry_after_ms / 1000)
-    sentence = f"{sentence} {_when(seconds)}"
+    sentence = f"{sentence} {say_when(retry_after_ms)}"
     response: HttpResponse
     if "text/html" in request.headers.get("Accept", ""):
         response = render(request, "429.html", {"sentence": sentence}, status=429)
     else:
         error = {"type": protocol.Error.type, "error": sentence, "code": "too_many", "retryAfterMs": retry_after_ms}
         response = JsonResponse(error, status=429)
-    response["Retry-After"] = str(seconds)
+    response["Retry-After"] = str(math.ceil(retry_after_ms / 1000))
     return response
 
 
-def _when(seconds: int) -> str:
+def say_when(retry_after_ms: int) -> str:
+    """Return the sentence that says when to try again."""
+    seconds = math.ceil(retry_after_ms / 1000)
     if seconds < 60:
         words = ngettext("Try again in %(count)s second.", "Try again in %(count)s seconds.", seconds)
         return words % {"count": seconds}
@@ -54,14 +59,37 @@ def _when(seconds: int) -> str:
     return words % {"count": minutes}
 
 
-def mark_untried(request: HttpRequest) -> None:
+def mark_untried(request: HttpRequest, refused: Exception) -> None:
     """Note that this password is not looked at; axes then answers, and counts and keeps nothing."""
     request.axes_locked_out = request.is_untried = True  # type: ignore[attr-defined]
+    request.too_many = refused if isinstance(refused, TooMany) else None  # type: ignore[attr-defined]
 
 
 def is_untried(request: HttpRequest | None) -> bool:
     """Return whether a sign-in failed without a look at its password: that counts for nobody, and is no news."""
     return getattr(request, "is_untried", False)
+
+
+def count_try(request: HttpRequest) -> None:
+    """Count a password from this address, before a look at it, as many may come at once. Raises TooMany."""
+    rates.hit(TRIES, rates.network_of_request(request))
+    request.is_counted = True  # type: ignore[attr-defined]
+
+
+@receiver(user_logged_in, dispatch_uid="chat.doors")
+def forget_try(request: HttpRequest | None, **_: Any) -> None:
+    """Take a right password out of the count: many people may share an address."""
+    if request and getattr(request, "is_counted", False):
+        rates.give_back(TRIES, rates.network_of_request(request))
+
+
+def is_password_of(user: User, password: str) -> bool:
+    """Return whether somebody who is signed in has typed their password. Raises TooMany after too many wrong ones."""
+    rates.check("RATE_FAILURES_PER_USER", user.pk)
+    is_right = user.check_password(password)
+    if not is_right:
+        rates.hit("RATE_FAILURES_PER_USER", user.pk)
+    return is_right
 
 
 @receiver(user_login_failed, dispatch_uid="chat.doors")

@@ -12,10 +12,12 @@ from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat import doors
 from chat.accounts import is_reserved
 from chat.doors import LONGEST_NAME
 from chat.history import site_settings
 from chat.models import Account, Conversation, Failover
+from chat.rates import TooMany
 
 NAME_LENGTH = 60
 
@@ -74,6 +76,20 @@ class ChangePasswordForm(PasswordChangeForm):
         self.fields["old_password"].label = _("Current password")
         self.fields["new_password2"].label = _("New password again")
         self.fields["new_password2"].help_text = ""
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        if not _is_password_of(self.user, password):
+            raise forms.ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return password
+
+
+def _is_password_of(user: User, password: str) -> bool:
+    try:
+        return doors.is_password_of(user, password)
+    except TooMany as refused:
+        words = gettext("Too many wrong passwords.")
+        raise forms.ValidationError(f"{words} {doors.say_when(refused.retry_after_ms)}") from None
 
 
 class DefaultsForm(forms.Form):
@@ -177,7 +193,7 @@ class DeleteAccountForm(forms.Form):
 
     def clean_password(self) -> str:
         password = self.cleaned_data["password"]
-        if not self.user.check_password(password):
+        if not _is_password_of(self.user, password):
             raise forms.ValidationError(_("The password is wrong. Nothing was deleted."))
         return password
 

@@ -99,6 +99,14 @@ def hit(name: str, who: object) -> None:
             raise _too_many(rate, name, who)
 
 
+def give_back(name: str, who: object) -> None:
+    """Take back one that `hit` has counted."""
+    rate: RateLimitItem = getattr(settings, name)
+    key = rate.key_for(name, str(who))
+    if counters.get(key):
+        counters.incr(key, rate.get_expiry(), -1)
+
+
 def check(name: str, who: object) -> None:
     """Raise TooMany where one more would be too many; nothing is counted."""
     if settings.RATE_LIMITS and who is not None:

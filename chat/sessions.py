@@ -37,4 +37,5 @@ def is_alive(session: SessionBase) -> bool:
 def _note_use(session: SessionBase) -> None:
     session[USED] = now = time.time()
     left = session.setdefault(BEGAN, now) + settings.SESSION_HOURS * 3600 - now
-    session.set_expiry(int(min(left, settings.SESSION_IDLE_HOURS * 3600)))
+    # Django reads 0 as its own longest age.
+    session.set_expiry(max(1, int(min(left, settings.SESSION_IDLE_HOURS * 3600))))

@@ -186,8 +186,8 @@ def redact(text: str) -> str:
 
 
 def _known_secrets() -> tuple[str, ...]:
-    site = (settings.SECRET_KEY, settings.EMAIL_HOST_PASSWORD, *settings.ENCRYPTION_KEYS)
-    return (*site, *settings.PROVIDER_KEYS.values(), *_SEEN.copy())
+    site = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS, settings.EMAIL_HOST_PASSWORD, settings.METRICS_TOKEN)
+    return (*site, *settings.ENCRYPTION_KEYS, *settings.PROVIDER_KEYS.values(), *_SEEN.copy())
 
 
 @functools.lru_cache(maxsize=4)

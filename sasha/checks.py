@@ -80,11 +80,14 @@ def _find_any_host() -> Iterator[Error]:
 
 def _find_open_secrets() -> Iterator[Error]:
     kept = [settings.DATA_DIR / name for name in ("secret_key", "encryption_key")]
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        kept.append(Path(database["NAME"]))
     for path in [*settings.SECRET_FILES, *filter(Path.exists, kept)]:
         if path.stat().st_mode & ANYBODY_READS:
             yield Error(
-                f"Everybody on this machine can read the secret in {path}.",
-                hint=f"Take that away: chmod o-rwx {path}",
+                f"Everybody on this machine can read the secrets in {path}.",
+                hint=f"Take that away: chmod o-rwx {path}. What is mounted is mounted with mode 0440.",
                 id="sasha.E005",
             )
 

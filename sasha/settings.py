@@ -137,6 +137,8 @@ LOCAL_MODE = env_choice("SASHA_MODE", "production", "local") == "local"
 DEBUG = False
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env_positive("PORT", 8000)
+# What the site writes is read by its user and group alone: in the database sessions lie as they are in cookies.
+os.umask(0o027)
 # Holds the SQLite file, the generated secret and the child's configuration; nothing else is written anywhere.
 DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 
@@ -273,6 +275,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Where `collectstatic` puts what is served.
+# A web server beside the site may have another user.
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o644, 0o755
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(BASE_DIR / "staticfiles"))).resolve()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -336,8 +340,11 @@ RATE_MESSAGES_PER_TOKEN = env_rate("RATE_MESSAGES_PER_TOKEN", "90/minute")
 RATE_BAD_TOKENS_PER_ADDRESS = env_rate("RATE_BAD_TOKENS_PER_ADDRESS", "30/minute")
 # Whatever the names: who tries one password on many.
 RATE_SIGN_INS_PER_ADDRESS = env_rate("RATE_SIGN_INS_PER_ADDRESS", "50/15 minutes")
-# Wrong passwords for one name, from wherever: more of them only slow each other, since nobody may lock another out.
+# Wrong passwords for one name, from wherever: more of them are only slowed, since nobody may lock another out.
 RATE_FAILURES_PER_NAME = env_rate("RATE_FAILURES_PER_NAME", "20/15 minutes")
+# Wrong current passwords of who is signed in: whoever finds an open session must not find the password through it.
+RATE_FAILURES_PER_USER = env_rate("RATE_FAILURES_PER_USER", "10/15 minutes")
+RATE_SIGN_UPS_PER_ADDRESS = env_rate("RATE_SIGN_UPS_PER_ADDRESS", "20/hour")
 # TCP connections and, among them, WebSockets of this server, and how many of each from one address.
 CONNECTIONS = env_positive("CONNECTIONS", 12_000)
 CONNECTIONS_PER_ADDRESS = env_positive("CONNECTIONS_PER_ADDRESS", 1500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from monitoring import urls as monitoring
 from providers import money_pages
@@ -18,6 +19,8 @@ handler500 = "sasha.errors.server_error"
 reports = [
     path("money/", admin.site.admin_view(money_pages.money), name="money"),
     path("money/csv/", admin.site.admin_view(money_pages.money_csv), name="money-csv"),
+    # One page for that, where wrong ones are counted.
+    path("password_change/", RedirectView.as_view(pattern_name="chat:account")),
     path("explain/", admin.site.admin_view(money_pages.explain), name="explain"),
 ]
 urlpatterns = [

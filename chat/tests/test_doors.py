@@ -74,6 +74,48 @@ def test_one_password_on_many_names_is_refused(settings, door):
     assert knock(door, VICTIM, PASSWORD).status_code == 302
 
 
+def test_right_passwords_of_many_people_lock_nobody_out(settings, door):
+    settings.RATE_SIGN_INS_PER_ADDRESS = parse("3/hour")
+    assert [knock(door, VICTIM, PASSWORD).status_code for _ in range(5)] == [302] * 5
+    assert [knock(door, VICTIM, name=f"name{number}").status_code for number in range(4)] == [200, 200, 200, 429]
+
+
+def test_the_refusal_says_how_long_it_lasts(settings):
+    settings.RATE_SIGN_INS_PER_ADDRESS = parse("1/hour")
+    door = reverse("chat:sign-in")
+    knock(door, ATTACKER)
+    assert 3590 < int(knock(door, ATTACKER)["Retry-After"]) <= 3600
+
+
+@pytest.mark.parametrize("page", ["change-password", "delete-account"])
+def test_the_password_of_an_open_session_is_not_found_by_trying(settings, alice, page):
+    settings.RATE_FAILURES_PER_USER = parse("2/hour")
+    client = Client()
+    client.force_login(alice)
+
+    def guess(password: str) -> str:
+        new = {"new_password1": "another long passphrase", "new_password2": "another long passphrase"}
+        return client.post(reverse(f"chat:{page}"), {"old_password": password, "password": password} | new).text
+
+    assert "Too many wrong passwords." not in guess("one") + guess("two")
+    assert "Too many wrong passwords. Try again in 60 minutes." in guess(PASSWORD)
+    assert User.objects.get(pk=alice.pk).check_password(PASSWORD)
+    # Its owner signs in all the same.
+    assert knock(reverse("chat:sign-in"), VICTIM, PASSWORD).status_code == 302
+
+
+def test_nobody_makes_accounts_without_end(settings):
+    settings.RATE_SIGN_UPS_PER_ADDRESS = parse("2/hour")
+    settings.CHAT_SIGN_UP = True
+
+    def sign_up(name: str, address: str) -> int:
+        data = {"username": name, "password1": PASSWORD, "password2": PASSWORD}
+        return Client().post(reverse("chat:sign-up"), data, REMOTE_ADDR=address).status_code
+
+    assert [sign_up(f"name{number}", ATTACKER) for number in range(3)] == [302, 302, 429]
+    assert sign_up("bob", VICTIM) == 302
+
+
 def test_guesses_from_everywhere_take_longer_and_lock_nobody_out(settings, monkeypatch, door):
     settings.RATE_FAILURES_PER_NAME = parse("3/hour")
     pauses = []

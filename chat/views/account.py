@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -21,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from chat import accounts, tokens
+from chat import accounts, doors, rates, tokens
 from chat.forms import (
     ChangePasswordForm,
     DefaultsForm,
@@ -34,17 +35,18 @@ from chat.forms import (
 )
 from chat.identity import find_user, has_token
 from chat.models import Conversation
+from chat.rates import TooMany
 
 LANGUAGE_COOKIE_SECONDS = 365 * 24 * 3600
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def person_required(view: View) -> View:
     """Let accounts in that have signed in here, and guests; not tokens, which are for chatting."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if has_token(request):
             return redirect("chat:sign-in")
         return view(request, *args, **kwargs)
@@ -56,7 +58,7 @@ def account_required(view: View) -> View:
     """Let only accounts in that have signed in here."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not isinstance(request.user, User):
             return redirect("chat:sign-in")
         return view(request, *args, **kwargs)
@@ -96,9 +98,12 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     form = SignUpForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
+            rates.hit("RATE_SIGN_UPS_PER_ADDRESS", rates.network_of_request(request))
             accounts.sign_up(request, form.cleaned_data["username"], form.cleaned_data["password1"])
         except accounts.NameTaken:
             form.add_error("username", _("Somebody took this name a moment ago. Choose another."))
+        except TooMany as refused:
+            return doors.refuse(request, refused)
         else:
             return redirect(_destination_of(request))
     return _render_door(request, "account/sign_up.html", form)

@@ -29,6 +29,7 @@ from chat.exports.texts import title_of, write_markdown, write_text
 from chat.identity import get_user_or_404
 from chat.models import Conversation
 from chat.signals import tell
+from chat.views.account import person_required
 
 
 class Format(NamedTuple):
@@ -106,6 +107,7 @@ def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> 
 
 
 @require_safe
+@person_required
 @never_cache
 def everything(request: HttpRequest) -> HttpResponseBase:
     """Send all that the visitor has here as one archive, while it is being made."""

@@ -19,7 +19,8 @@ from monitoring.models.alerts import AlertEvent, AlertMessage, AlertReceiver
 
 logger = logging.getLogger(__name__)
 
-# Longer than one sending may take, so that nobody takes a message that is being sent; then twice as long each time.
+# Longer than a sending takes, but for a mail server that is slow at every step, so that nobody takes a message that is
+# being sent; then twice as long each time.
 FIRST_PAUSE = timedelta(minutes=1)
 MOST_TRIES = 8
 # Of a receiver that was switched off meanwhile: older news are none.

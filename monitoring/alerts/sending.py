@@ -1,4 +1,4 @@
-"""The one door out of the site for alerts: a mail, or a POST. Everything here blocks, for some ten seconds at most."""
+"""The one door out of the site for alerts: a mail, or a POST. Everything here blocks: ten seconds for each step."""
 
 from __future__ import annotations
 

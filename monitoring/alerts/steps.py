@@ -23,7 +23,7 @@ async def evaluate_alerts() -> None:
 
 
 async def send_alerts() -> None:
-    """Send what there is to tell: to all receivers at once, so that a slow one keeps no other waiting."""
+    """Send what there is to tell, to all receivers at once; what comes next waits for the slowest of them."""
     while messages := await db(_take, runner.current().replica):
         await asyncio.gather(*(aside(partial(outbox.deliver, message), _senders) for message in messages))
 

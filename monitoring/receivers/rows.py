@@ -103,6 +103,10 @@ THROUGH = {
 }
 
 
+# When each is written down, and as what: after `clear` nobody knows any more what it was.
+LINKED = {"post_add": "add", "post_remove": "remove", "pre_clear": "remove"}
+
+
 def connect() -> None:
     """Hear of these rows alone: the signals of all others are sent a hundred times a second."""
     for model in WATCHED:
@@ -168,10 +172,13 @@ def on_linked(
     **_: Any,
 ) -> None:
     """Write down which groups or permissions somebody was given or lost."""
-    verb, done = action.split("_")
-    if verb != "post" or pk_set == set():
+    if action == "pre_clear":
+        links = sender._default_manager.filter(**{str(instance._meta.model_name): instance})
+        pk_set = set(links.values_list(f"{model._meta.model_name}_id", flat=True))
+    done = LINKED.get(action)
+    if not (done and pk_set):
         return
-    others = model._default_manager.filter(pk__in=pk_set or ()).order_by("pk")
+    others = model._default_manager.filter(pk__in=pk_set).order_by("pk")
     if reverse:
         # `group.user_set.add(user)`: the change is the user's.
         for row in others:

@@ -63,6 +63,13 @@ def test_levels_that_make_no_sense_are_refused_in_a_sentence(admin_client, kind,
     assert words in error
 
 
+def test_a_rule_of_another_version_is_not_listed(admin_client):
+    AlertRule.objects.create(kind="of_tomorrow", threshold=1, clear_below=1, for_seconds=0, clear_seconds=0)
+    response = admin_client.get(reverse("admin:monitoring_alertrule_changelist"))
+    assert response.status_code == 200
+    assert "of_tomorrow" not in response.text
+
+
 def test_rules_are_neither_added_nor_deleted(admin_client):
     assert admin_client.get(page("alertrule", "add")).status_code == 403
     assert admin_client.post(page("alertrule", "delete", AlertRule.objects.first().pk)).status_code == 403

@@ -1,5 +1,6 @@
 """When an alert begins and when it is over, by a clock that the test moves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from structlog.testing import capture_logs
 from monitoring import alerts
 from monitoring.alerts import rounds
 from monitoring.alerts.hysteresis import Move, next_move
-from monitoring.alerts.kinds import default_rule, ensure_rules
+from monitoring.alerts.kinds import KINDS, default_rule, ensure_rules
+from monitoring.alerts.measures import Reading
 from monitoring.models import Alert, AlertMessage, AlertReceiver, AlertRule
 from monitoring.models.alerts import AlertState, RuleKind
 from providers.models import Breaker, Provider
@@ -164,6 +166,23 @@ def test_a_rule_that_is_switched_off_clears_at_once(only_providers):
     AlertRule.objects.update(enabled=False)
     rounds.evaluate(at(70))
     assert (states(), events()) == (["cleared"], ["fired", "cleared"])
+
+
+def test_a_rule_that_fails_or_that_nobody_knows_stops_no_other(only_providers, monkeypatch):
+    def fail(facts):
+        raise RuntimeError
+
+    AlertRule.objects.create(kind="of_tomorrow", threshold=1, clear_below=1, for_seconds=0, clear_seconds=0)
+    AlertRule.objects.filter(kind=RuleKind.NOT_SEALED).update(enabled=True, for_seconds=0)
+    monkeypatch.setitem(KINDS, RuleKind.PROVIDER_DOWN, replace(KINDS[RuleKind.PROVIDER_DOWN], look=fail))
+    monkeypatch.setitem(
+        KINDS, RuleKind.NOT_SEALED, replace(KINDS[RuleKind.NOT_SEALED], look=lambda _: [Reading("", 999, "Late.")])
+    )
+    with capture_logs() as lines:
+        rounds.evaluate(at(0))
+        rounds.evaluate(at(1))
+    assert states() == ["firing"]
+    assert [line["rule"] for line in lines if line["event"] == "rule_failed"] == ["provider_down"] * 2
 
 
 def test_nobody_is_told_who_is_switched_off(only_providers):

@@ -194,7 +194,7 @@ def test_rights_are_kept_as_they_are_given_and_taken(admin):
     admin.groups.add(group)
     admin.groups.clear()
     changes = [entry.data["groups"] for entry in entries("user.changed")]
-    assert changes == [{"add": ["helpers"]}, {"clear": []}]
+    assert changes == [{"add": ["helpers"]}, {"remove": ["helpers"]}]
 
 
 @pytest.mark.django_db

@@ -7,10 +7,11 @@ import json
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.core import signing
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
-from chat import guests
+from chat import accounts, guests, tokens
 from chat.identity import GUEST_COOKIE, GUEST_PREFIX, SALT, Visitor
 from chat.models import ApiToken, Conversation, Share
 from chat.tests.talks import make_talk, say
@@ -18,6 +19,8 @@ from monitoring.models import AuditEntry
 from monitoring.tests.audits import run, verdict
 
 pytestmark = pytest.mark.django_db
+
+PASSPHRASE = "another long passphrase"
 
 
 def entries(*prefixes: str) -> list[AuditEntry]:
@@ -97,6 +100,41 @@ def test_guests_who_are_pruned_leave_no_entry(alice):
     assert len(entries("user")) == 1
 
 
+def set_anothers_password(alice, client):
+    new = {"password1": PASSPHRASE, "password2": PASSPHRASE, "usable_password": "true"}
+    client.post(reverse("admin:auth_user_password_change", args=[alice.pk]), new)
+
+
+def make_a_token(alice, client):
+    tokens.make(alice, "laptop")
+
+
+def make_the_first_admin(alice, client):
+    accounts.ensure_admin()
+
+
+def are_done(alice):
+    has_password = User.objects.get(pk=alice.pk).check_password(PASSPHRASE)
+    return [has_password, ApiToken.objects.exists(), User.objects.filter(username="ada").exists()]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("deed", [set_anothers_password, make_a_token, make_the_first_admin])
+def test_what_cannot_be_written_down_is_not_done(alice, settings, monkeypatch, admin_client, deed):
+    settings.ADMIN_USERNAME, settings.ADMIN_PASSWORD = "ada", PASSPHRASE
+
+    def fail(*_):
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monitoring.receivers.rows.record", fail)
+        with pytest.raises(OperationalError):
+            deed(alice, admin_client)
+    assert are_done(alice) == [False, False, False]
+    deed(alice, admin_client)
+    assert sum(are_done(alice)) == 1
+
+
 def test_the_title_of_a_shared_conversation_is_nowhere_in_the_audit(alice):
     talk = make_talk(alice)
     Conversation.objects.filter(pk=talk.pk).update(title="My secret umbrella")
@@ -116,11 +154,13 @@ def test_rights_that_are_given_from_their_own_side_are_the_persons(alice):
     permission = Permission.objects.get(codename="view_auditentry")
     permission.user_set.add(alice)
     permission.group_set.add(group)
+    group.user_set.clear()
     changed = [(entry.action, entry.target_id, entry.data) for entry in entries("user.changed", "group.changed")]
     assert changed == [
         ("user.changed", str(alice.pk), {"name": "alice", "groups": {"add": ["helpers"]}}),
         ("user.changed", str(alice.pk), {"name": "alice", "permissions": {"add": [str(permission)]}}),
         ("group.changed", str(group.pk), {"name": "helpers", "permissions": {"add": [str(permission)]}}),
+        ("user.changed", str(alice.pk), {"name": "alice", "groups": {"remove": ["helpers"]}}),
     ]
 
 

@@ -20,7 +20,6 @@ from sasha.testing import free_port, make_provider, server_process
 
 PAGES = [
     "/admin/",
-    "/admin/password_change/",
     "/admin/providers/provider/",
     "/admin/providers/provider/add/",
     "/admin/providers/provider/1/change/",

@@ -52,15 +52,23 @@ def test_what_is_unsafe_is_named_with_what_to_do(production, values, problem):
     assert production.SECRET_KEY not in found.msg
 
 
-@pytest.mark.parametrize("name", ["secret_key", "encryption_key", "given"])
+@pytest.mark.parametrize("name", ["secret_key", "encryption_key", "given", "sasha.sqlite3"])
 @pytest.mark.parametrize(("mode", "expected"), [(0o600, []), (0o640, []), (0o644, ["sasha.E005"])])
-def test_a_secret_that_everybody_can_read_is_named(production, tmp_path, name, mode, expected):
+def test_a_secret_that_everybody_can_read_is_named(production, tmp_path, monkeypatch, name, mode, expected):
     path = tmp_path / name
     path.touch()
     path.chmod(mode)
     if name == "given":
         production.SECRET_FILES = [path]
+    if name == "sasha.sqlite3":
+        engine = "django.db.backends.sqlite3"
+        monkeypatch.setitem(production.DATABASES, "default", {"ENGINE": engine, "NAME": str(path)})
     assert ids() == expected
+
+
+def test_what_the_site_writes_is_not_for_everybody_on_the_machine(tmp_path):
+    (tmp_path / "sasha.sqlite3").touch()
+    assert (tmp_path / "sasha.sqlite3").stat().st_mode & 0o777 == 0o640
 
 
 def test_local_mode_on_loopback_needs_nothing(settings):
