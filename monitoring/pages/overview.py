@@ -42,7 +42,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class ProviderCard:
-    """A provider as the page shows it; `level` is a class of the stylesheet."""
+    """A provider as the page shows it; `level` is a class of the stylesheet.
+
+    `last_words`: its own about the last error, which may repeat a prompt; for those who may see the ledger.
+    """
 
     slug: str
     name: str
@@ -54,6 +57,7 @@ class ProviderCard:
     first_token: str
     errors: str
     last_error: str
+    last_words: str
     money: str
 
 
@@ -171,17 +175,19 @@ def _provider(provider: Provider, asked: Sequence[Asked], facts: Facts) -> Provi
     times = [(attempt.at, attempt.first_token_ms) for attempt in asked if attempt.first_token_ms is not None]
     p95 = percentile([value for _, value in times], 0.95)
     sums = facts.money.get(provider.slug, Sums())
+    failed = next((attempt for attempt in asked if attempt.ending in FAILED), None)
     return ProviderCard(
         slug=provider.slug,
         name=short(provider.name),
         url=reverse("admin:providers_provider_change", args=[provider.pk]),
         level=_level(provider, facts).name.lower(),
-        words=short(describe_provider(provider, dict(facts.missing)), 400),
+        words=short(describe_provider(provider, facts.missing), 400),
         since=_since(provider, facts.changes, facts.now),
         line=sparkline.draw(times, facts.now, HOUR),
         first_token=f"p95 {milliseconds(p95)} of {_how_many(len(times))}" if times else "no answer in the last hour",
         errors=_errors(asked),
-        last_error=_last_error(asked),
+        last_error=_last_error(failed) if failed else "",
+        last_words=short(failed.error, ERROR_CHARACTERS) if failed else "",
         money=usd(sums.cost_usd) + (f", {sums.unknown:,} of unknown cost" if sums.unknown else ""),
     )
 
@@ -208,18 +214,14 @@ def _errors(asked: Sequence[Asked]) -> str:
     return f"{failed:,} of {count(len(asked), 'attempt')}" if failed else f"none of {count(len(asked), 'attempt')}"
 
 
-def _last_error(asked: Sequence[Asked]) -> str:
-    attempt = next((attempt for attempt in asked if attempt.ending in FAILED), None)
-    if attempt is None:
-        return ""
-    words = attempt.error or Ending(attempt.ending).sentence
-    return f"{moment(attempt.at)}, {short(attempt.model)}: {short(words, ERROR_CHARACTERS)}"
+def _last_error(attempt: Asked) -> str:
+    return f"{moment(attempt.at)}, {short(attempt.model)}: {Ending(attempt.ending).sentence}"
 
 
 def _not_asked(provider: Provider, facts: Facts) -> tuple[str, str, str]:
     """Return the address, the name and the reason."""
     url = reverse("admin:providers_provider_change", args=[provider.pk])
-    return url, short(provider.name), describe_provider(provider, dict(facts.missing))
+    return url, short(provider.name), describe_provider(provider, facts.missing)
 
 
 # --- Servers ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from monitoring.pages.reasons import Level
 from monitoring.pages.verdict import judge
 from monitoring.pages.words import milliseconds, seconds, server_name, short, size
 from monitoring.tests.states import make_server
+from providers.endings import Ending
 from providers.models import Model, Provider
 from providers.spending import Sums
 
@@ -156,13 +157,10 @@ def test_a_provider_is_shown_with_its_hour():
     assert card.words == "Asked as usual."
     assert card.first_token == "p95 500 ms of 20 answers"
     assert card.errors == "2 of 22 attempts"
-    assert card.last_error.endswith("one: Gone away")
+    assert card.last_error.endswith("one: " + Ending.CUT.sentence)
+    assert card.last_words == "Gone away"
     assert card.money == "0.0000 USD, 1 of unknown cost"
     assert card.line.dots or card.line.lines
-
-
-def test_an_error_without_words_is_said_in_ours():
-    assert card_of(asked=asked(1, "unreachable", None)).last_error.endswith("The provider cannot be reached.")
 
 
 def test_a_provider_that_nobody_asked_says_so():

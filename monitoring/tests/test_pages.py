@@ -17,6 +17,7 @@ from django.utils import timezone
 from chat.signals import acted
 from monitoring.models import Alert, AlertRule, HealthCheck
 from monitoring.tests.states import make_attempt, make_process, make_reply, store_server
+from providers.endings import Ending
 from providers.models import Provider
 from sasha.testing import free_port, make_provider
 
@@ -103,6 +104,30 @@ def test_who_may_not_see_the_ledger_sees_neither_money_nor_answers(staff):
     table = read(staff, "monitor-processes")
     assert "Time line" not in table
     assert "/stop/" not in table
+
+
+def test_who_may_not_see_the_ledger_does_not_read_what_providers_said(staff):
+    allow(staff, "view_replicastate", "view_provider")
+    provider = make_provider(NOBODY, "one")
+    soon = timezone.now() + timedelta(minutes=5)
+    planted = {"open_reason": "It was refused.", "open_detail": "You said: planted"}
+    Provider.objects.update(breaker="open", opened_at=timezone.now(), open_until=soon, **planted)
+    other = make_provider(NOBODY, "two", slug="other")
+    other.models.update(out_until=soon, out_reason="It was refused.", out_detail="You said: planted")
+    make_attempt(ending="misconfigured", error="You said: planted")
+    for name, args in (
+        ("monitor", []),
+        ("admin:providers_provider_changelist", []),
+        ("admin:providers_provider_change", [provider.pk]),
+    ):
+        page = read(staff, name, *args)
+        assert "It was refused." in page
+        assert "planted" not in page, name
+    said = text_of(read(staff))
+    assert "other:two is not asked until" in said
+    assert Ending.MISCONFIGURED.sentence in said
+    allow(staff, "view_attempt")
+    assert "You said: planted" in read(staff)
 
 
 def test_the_admin_leads_there(admin_client):
