@@ -225,9 +225,17 @@ def test_the_processes_of_all_living_servers_are_listed_the_oldest_first(admin_c
         "9 MB",
         "b 2",
         "process 777",
-        "2 more are running",
+        "2 answers under way",
+        "2 more, not listed",
     ):
         assert words in page
+
+
+def test_an_answer_that_waits_is_no_process_and_is_counted_as_an_answer(admin_client):
+    store_server(processes=[make_process(phase="waiting", pid=None, rss=None)], processes_total=1)
+    page = text_of(read(admin_client, "monitor-processes"))
+    assert "1 answer under way" in page
+    assert "1 process " not in page
 
 
 def test_the_processes_are_filtered_by_user_and_model(admin_client):
