@@ -11,7 +11,7 @@ from django.urls import reverse
 from monitoring.figures import percentile
 from monitoring.models.samples import HealthCheck
 from monitoring.pages import incidents, sparkline
-from monitoring.pages.facts import ATTEMPTS, HOUR, Asked, Facts
+from monitoring.pages.facts import ATTEMPTS, FAILED, HOUR, Asked, Facts
 from monitoring.pages.incidents import Incident
 from monitoring.pages.reasons import FEW_FAILED, Level, find_askable, is_paused
 from monitoring.pages.servers import Server
@@ -24,7 +24,6 @@ from providers.models import Provider
 from providers.spending import Sums
 from providers.templatetags.money import percent, usd
 
-FAILED = {ending.value for ending in Ending if ending.failed}
 ERROR_CHARACTERS = 200
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from chat.models import Conversation, Message
 from monitoring.models import Alert, AlertRule, HealthCheck
 from monitoring.models.alerts import AlertState, RuleKind
 from monitoring.pages.facts import Asked, Facts
@@ -119,11 +118,11 @@ def test_an_alert_about_what_is_said_already_is_not_said_twice():
 
 def test_it_is_well_since_the_last_thing_that_was_not():
     assert judge(well()).since == NOW - timedelta(hours=2)
-    ended = NOW - timedelta(minutes=3)
-    answer = Message(ending="cut", ended_at=ended, conversation=Conversation())
-    assert judge(well(replies=[answer])).since == ended
-    answer.ending = "complete"
-    assert judge(well(replies=[answer])).since == NOW - timedelta(hours=2)
+    failed, over, changed = (NOW - timedelta(minutes=minutes) for minutes in (5, 4, 3))
+    assert judge(well(failed_at=failed)).since == failed
+    assert judge(well(failed_at=failed, alert_ended_at=over)).since == over
+    change = HealthCheck(provider="sim", kind="state", state="closed", at=changed)
+    assert judge(well(failed_at=failed, alert_ended_at=over, changes=[change])).since == changed
 
 
 def test_a_model_that_is_out_is_named_with_its_reason():

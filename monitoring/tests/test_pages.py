@@ -14,8 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.models import Replica
 from chat.signals import acted
 from monitoring.models import Alert, AlertRule, HealthCheck
+from monitoring.pages.facts import INCIDENTS, read_facts
+from monitoring.pages.verdict import judge
 from monitoring.tests.states import make_attempt, make_process, make_reply, store_server
 from providers.endings import Ending
 from providers.models import Provider
@@ -174,6 +177,21 @@ def test_the_overview_of_a_site_that_is_well_says_so(admin_client):
     page = text_of(read(admin_client))
     assert "Well since" in page
     assert "Nothing is to be done." in page
+
+
+def test_it_is_well_since_the_last_failure_however_much_was_listed_after_it(admin_client):
+    now = timezone.now()
+    make_provider(NOBODY, "one")
+    store_server()
+    Replica.objects.update(started_at=now - timedelta(days=9))
+    make_reply(ending="cut", ended_at=now - timedelta(days=4))
+    for _ in range(INCIDENTS):
+        make_reply(attempts=2)
+    assert judge(read_facts(now)).since == now - timedelta(days=4)
+    # An alert counts from its end, not from its beginning.
+    rule, began, ended = AlertRule.objects.get(kind="disk"), now - timedelta(days=5), now - timedelta(hours=1)
+    Alert.objects.create(rule=rule, state="cleared", value=1, began_at=began, fired_at=began, cleared_at=ended)
+    assert judge(read_facts(now)).since == ended
 
 
 def test_the_last_incidents_of_every_kind_are_listed_with_their_pages(admin_client):
