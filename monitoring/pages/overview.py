@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from monitoring.figures import percentile
+from monitoring.figures import Trend, percentile
 from monitoring.models.samples import HealthCheck
 from monitoring.pages import incidents, sparkline
 from monitoring.pages.facts import ATTEMPTS, FAILED, HOUR, Asked, Facts
@@ -274,10 +274,10 @@ def _share(name: str, server: Server) -> str:
 
 def _trend(server: Server) -> str:
     """Return what memory does in words: over the last minute, and over the hour as far as that can be known."""
-    trend = str(server.get("figures", "memory", "trend") or "unknown")
+    trend = server.get("figures", "memory", "trend")
     change = server.number("figures", "memory", "change_bytes")
-    words = TRENDS.get(trend, "too early to say")
-    by = f" ({size(change)})" if change and trend != "stable" else ""
+    words = trend if trend in TRENDS else "too early to say"
+    by = f" ({size(change)})" if change and trend != Trend.STABLE else ""
     low, slope, high = (
         server.number("figures", "memory", name) for name in ("slope_low", "slope_bytes_per_hour", "slope_high")
     )
@@ -288,15 +288,15 @@ def _trend(server: Server) -> str:
     return f"{words}{by}; over the hour {size(slope)} an hour, between {size(low)} and {size(high)}"
 
 
-TRENDS = {"increasing": "increasing", "decreasing": "decreasing", "stable": "stable"}
+TRENDS = (Trend.INCREASING, Trend.DECREASING, Trend.STABLE)
 
 
 def _figures(server: Server, name: str) -> str:
     if not server.amount("figures", name, "count"):
         return "no answer yet"
-    parts = [(words, server.number("figures", name, f"{key}_ms")) for words, key in FIGURES]
+    parts = [(words, server.number("figures", name, f"{words}_ms")) for words in FIGURES]
     said = ", ".join(f"{words} {milliseconds(value)}" for words, value in parts)
     return f"{said} of {server.amount('figures', name, 'count'):,}"
 
 
-FIGURES = [("mean", "mean"), ("p50", "p50"), ("p95", "p95"), ("p99", "p99")]
+FIGURES = ("mean", "p50", "p95", "p99")

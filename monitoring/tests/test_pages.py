@@ -335,6 +335,16 @@ def test_an_answer_is_shown_with_everything_but_its_words(admin_client):
     assert "style=" not in page.split('id="content"')[1]
 
 
+def test_an_answer_leads_to_its_audit_entries_those_who_may_see_them(staff):
+    allow(staff, "view_attempt")
+    reply = make_reply()
+    entries = reverse("admin:monitoring_auditentry_changelist") + f"?target=reply:{reply.pk}"
+    assert entries not in read(staff, "monitor-reply", reply.pk)
+    allow(staff, "view_auditentry")
+    assert entries in read(staff, "monitor-reply", reply.pk)
+    assert staff.get(entries).status_code == 200
+
+
 def test_an_answer_of_a_deleted_conversation_is_shown_from_the_ledger(admin_client):
     attempt = make_attempt(username="carol")
     page = text_of(read(admin_client, "monitor-reply", attempt.reply_id))
