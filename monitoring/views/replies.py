@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from chat.models import Message, Role
-from monitoring.pages.incident import describe
+from monitoring.pages.answer import describe
 from monitoring.pages.timeline import KINDS, draw
 from monitoring.views.access import may_see_replies
 from providers.models import Attempt
@@ -34,7 +34,7 @@ def reply(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
     context: dict[str, Any] = {
         "title": "What happened to an answer",
         "reply_id": reply_id,
-        "incident": describe(message, attempts),
+        "answer": describe(message, attempts),
         "kinds": KINDS,
         "timeline": draw(message, attempts, timezone.now()),
     }
