@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -111,21 +111,8 @@ def _minute_of(reading: Reading) -> datetime:
     return reading.at.replace(second=0, microsecond=0)
 
 
-LARGEST = (
-    "rss",
-    "uss",
-    "children_rss",
-    "children_uss",
-    "blocks",
-    "cpu",
-    "children_cpu",
-    "processes",
-    "sockets",
-    "queued",
-    "loop_lag_ms",
-    "database_ms",
-    "log_ms",
-)
+# A row has the same columns as a reading.
+LARGEST = tuple(column.name for column in fields(Reading) if column.name != "at")
 
 
 def sample_of(replica: str, readings: list[Reading], ended: Minute) -> Sample:

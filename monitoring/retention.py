@@ -67,7 +67,7 @@ def _old_attempts(before: datetime) -> QuerySet[Attempt]:
     return Attempt.objects.filter(~Exists(going_on), started_at__lt=before)
 
 
-# The audit is not among them: monitoring/audit.py has its own way, which leaves a mark.
+# The audit is not among them: monitoring/cutting.py has its own way, which leaves a mark.
 HISTORIES = (
     _table("samples", "KEEP_SAMPLES_DAYS", lambda before: Sample.objects.filter(at__lt=before)),
     _table("health checks", "KEEP_HEALTH_CHECKS_DAYS", lambda before: HealthCheck.objects.filter(at__lt=before)),

@@ -29,7 +29,7 @@ from providers.endings import Ending
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 5.0
-# Processes that a state names; with more, only how many.
+# Unfinished answers that a state names; with more, only how many.
 LISTED_PROCESSES = 200
 
 

@@ -125,9 +125,9 @@ class ProviderAdmin(forms.SensitivePost, SavesWhatItShows):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         shown = super().get_changelist_instance(request)
-        missing = find_missing()
+        missing, quoting = find_missing(), _may_see_attempts(request)
         for provider in shown.result_list:
-            provider.words = describe_provider(provider, missing)
+            provider.words = describe_provider(provider, missing, quoting=quoting)
         return shown
 
     def save_model(self, request: HttpRequest, obj: Provider, form: ModelForm, change: bool) -> None:
@@ -596,13 +596,18 @@ def _state(request: HttpRequest, provider: Provider) -> dict[str, Any]:
     attempts = Attempt.objects.filter(provider_slug=provider.slug)
     errors = attempts.filter(started_at__gt=timezone.now() - ERROR_DAYS).exclude(error="")
     return {
-        "words": describe_provider(provider, find_missing()),
+        "words": describe_provider(provider, find_missing(), quoting=_may_see_attempts(request)),
         "key": describe_key(provider.key_variable, provider.encrypted_key, provider.pk),
         "deeds": DEEDS,
         "outcomes": list(attempts[:OUTCOMES]),
         "last_error": errors.first(),
-        "may_see_attempts": request.user.has_perm("providers.view_attempt"),
+        "may_see_attempts": _may_see_attempts(request),
     }
+
+
+def _may_see_attempts(request: HttpRequest) -> bool:
+    """Return whether the staff member may read what providers said, in which they may repeat a prompt."""
+    return request.user.has_perm("providers.view_attempt")
 
 
 def _back_to(row: Any) -> HttpResponse:

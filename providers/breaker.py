@@ -114,10 +114,13 @@ def put_back(model: Model) -> None:
     model_state_changed.send(Model, model_id=model.pk, until=None, reason="an admin has decided so")
 
 
-def describe(provider: Provider, now: datetime | None = None) -> str:
-    """Return the provider's state in plain words, with what the provider itself said: for admins."""
-    reason = f"{provider.open_reason} {provider.open_detail}".strip()
-    return describe_state(provider.forced, provider.breaker, provider.open_until, reason, now)
+def describe(provider: Provider, *, quoting: bool = False) -> str:
+    """Return the provider's state in plain words.
+
+    `quoting`: with its own words, which may repeat a prompt; for those who may see the ledger, which has them too.
+    """
+    reason = f"{provider.open_reason} {provider.open_detail}".strip() if quoting else provider.open_reason
+    return describe_state(provider.forced, provider.breaker, provider.open_until, reason)
 
 
 def describe_state(forced: str, breaker: str, until: datetime | None, reason: str, now: datetime | None = None) -> str:

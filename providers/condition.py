@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from providers import breaker
 from providers.models import Provider
 from providers.routing import Route, route
@@ -19,12 +21,12 @@ def find_missing() -> dict[str, str]:
     return {slug: _first_missing(words) for slug, words in reasons.items() if slug not in askable}
 
 
-def describe_provider(provider: Provider, missing: dict[str, str]) -> str:
-    """Return a provider's state in plain words; `missing` as of find_missing()."""
+def describe_provider(provider: Provider, missing: Mapping[str, str], *, quoting: bool = False) -> str:
+    """Return a provider's state in plain words; `missing` as of find_missing(), `quoting` as of breaker.describe()."""
     if not provider.enabled:
         return "Not asked: it is switched off."
     words = missing.get(provider.slug)
-    return f"Not asked: {words}." if words else breaker.describe(provider)
+    return f"Not asked: {words}." if words else breaker.describe(provider, quoting=quoting)
 
 
 def _could_be_asked(found: Route) -> list[str]:

@@ -79,12 +79,13 @@ class EndingFilter(SimpleListFilter):
 class ProviderFilter(OfferFilter):
     title = "provider"
     parameter_name = "provider"
+    column = "provider_slug"
 
     def offer(self) -> Choices:
         return list(Provider.objects.values_list("slug", "name"))
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
-        return queryset.filter(provider_slug=self.value()) if self.value() else queryset
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 
 class ModelFilter(OfferFilter):

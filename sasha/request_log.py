@@ -94,7 +94,7 @@ def find_request_id(scope: dict[str, Any]) -> str:
 
 def _log_request(scope: dict[str, Any], status: int | None, ms: int) -> None:
     """Write the line of a request: never its query, nor the path of a page, both of which may hold secrets."""
-    if scope["path"] in QUIET and status is not None and status < 500:
+    if scope["path"] in QUIET and status is not None and status < 400:
         return
     found = scope[FOUND]
     where = found or {"path": scope["path"][:LONGEST_PATH]}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Sequence
 
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -57,6 +59,19 @@ class AuditEntryAdmin(NamedList):
     def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
         return False
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        shown = super().get_changelist_instance(request)
+        pages = find_pages(shown.result_list)
+        for entry in shown.result_list:
+            entry.page = pages.get(entry.pk)
+        return shown
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> AuditEntry | None:
+        entry = super().get_object(request, object_id, from_field)
+        if entry:
+            entry.page = find_pages([entry]).get(entry.pk)
+        return entry
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
     ) -> tuple[QuerySet[AuditEntry], bool]:
@@ -84,7 +99,7 @@ class AuditEntryAdmin(NamedList):
         if not entry.target_kind:
             return "–"
         words = f"{entry.target_kind} {_shorten(entry.target_id)}".strip()
-        page = find_page(entry.target_kind, entry.target_id)
+        page: str | None = entry.page  # type: ignore[attr-defined]
         return format_html('<a href="{}" title="{}">{}</a>', page, entry.target_id, words) if page else words
 
     @admin.display(description="same target")
@@ -128,16 +143,30 @@ class AuditEntryAdmin(NamedList):
         return seal.previous if seal else "–"
 
 
-def find_page(kind: str, pk: str) -> str | None:
-    """Return the admin's page about a target, if there is one."""
+def find_pages(entries: Sequence[AuditEntry]) -> dict[int, str]:
+    """Return the admin's pages about what the entries are about, by entry; those without one are left out."""
+    models = _find_models(entry.target_id for entry in entries if entry.target_kind == "price")
+    pages = {}
+    for entry in entries:
+        kind, pk = entry.target_kind, entry.target_id
+        # A price stands on its model's page.
+        page = _find_page("model", models.get(pk, "")) if kind == "price" else _find_page(kind, pk)
+        if page:
+            pages[entry.pk] = page
+    return pages
+
+
+def _find_models(prices: Iterable[str]) -> dict[str, str]:
+    """Return the ids of prices' models, both as the audit spells them."""
+    known = Price.objects.filter(pk__in=[int(pk) for pk in prices if pk.isdecimal()])
+    return {str(pk): str(model_id) for pk, model_id in known.values_list("pk", "model_id")}
+
+
+def _find_page(kind: str, pk: str) -> str | None:
     if not pk:
         return None
     if kind in IN_THE_LEDGER:
         return f"{reverse('admin:providers_attempt_changelist')}?{urlencode({'q': pk})}"
-    if kind == "price":
-        # A price stands on its model's page.
-        price = Price.objects.filter(pk=int(pk)).first() if pk.isdecimal() else None
-        return reverse("admin:providers_model_change", args=[price.model_id]) if price else None
     name = kind.replace("_", "")
     models = [
         model for model in apps.get_models() if model._meta.model_name == name and admin.site.is_registered(model)

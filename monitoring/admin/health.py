@@ -10,7 +10,8 @@ from django.http import HttpRequest
 
 from monitoring.models import HealthCheck
 from monitoring.models.samples import CheckKind
-from providers.admin import NamedList
+from providers import filters
+from providers.admin import CappedPaginator, NamedList
 from providers.breaker import clock
 
 
@@ -33,13 +34,18 @@ class ResultFilter(admin.SimpleListFilter):
         return queryset.filter(**rows)
 
 
+class ProviderFilter(filters.ProviderFilter):
+    column = "provider"
+
+
 @admin.register(HealthCheck)
 class HealthCheckAdmin(NamedList):
     list_display = ["when", "provider", "result", "sentence"]
-    list_filter = [ResultFilter, "provider"]
+    list_filter = [ResultFilter, ProviderFilter]
     # Everything is in the list.
     list_display_links = None
-    # No count of a table that grows all the time.
+    # No whole count of a table that grows all the time.
+    paginator = CappedPaginator
     show_full_result_count = False
 
     @admin.display(ordering="at")

@@ -3,9 +3,3 @@
 `measures` says how things are, `kinds` which rules there are, `hysteresis` what follows, `rounds` writes it down,
 `outbox` sends it.
 """
-
-from __future__ import annotations
-
-from monitoring.alerts.listing import current, recent
-
-__all__ = ["current", "recent"]

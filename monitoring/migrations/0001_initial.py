@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-at'],
-                'indexes': [models.Index(fields=['provider', '-at'], name='health_of_provider'), models.Index(fields=['at'], name='health_at')],
+                'indexes': [models.Index(fields=['provider', '-at'], name='health_of_provider'), models.Index(fields=['at'], name='health_at'), models.Index(condition=models.Q(('kind', 'state')), fields=['-at'], name='health_moves')],
             },
         ),
         migrations.CreateModel(

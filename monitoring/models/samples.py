@@ -82,6 +82,8 @@ class HealthCheck(models.Model):
         indexes = [
             models.Index(fields=["provider", "-at"], name="health_of_provider"),
             models.Index(fields=["at"], name="health_at"),
+            # The overview looks for the last moves of breakers, among any number of checks.
+            models.Index(fields=["-at"], condition=models.Q(kind="state"), name="health_moves"),
         ]
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from django.core.cache import cache
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from chat.models import IN_TROUBLE, Message
@@ -19,6 +19,7 @@ from monitoring.models.samples import CheckKind
 from monitoring.pages.servers import Server, read_servers
 from providers import spending
 from providers.condition import find_missing
+from providers.endings import Ending
 from providers.models import Attempt, Model, Provider
 from providers.spending import Span, Sums
 
@@ -29,6 +30,7 @@ INCIDENTS = 12
 CHANGES = 500
 # Of the last hour's attempts: far more than two processors can ask for in an hour.
 ATTEMPTS = 10_000
+FAILED = [ending.value for ending in Ending if ending.failed]
 # How much longer than it took to add up, the money of a busy day is kept.
 KEPT = 20
 
@@ -46,7 +48,10 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """How the site is at `now`. `missing` is as of condition.find_missing(); money is today's, by provider."""
+    """How the site is at `now`. `missing` is as of condition.find_missing(); money is today's, by provider.
+
+    What is listed has an end, so the last failure and the end of the last alert are apart from it.
+    """
 
     now: datetime
     providers: list[Provider] = field(default_factory=list)
@@ -56,7 +61,9 @@ class Facts:
     asked: list[Asked] = field(default_factory=list)
     changes: list[HealthCheck] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    alert_ended_at: datetime | None = None
     replies: list[Message] = field(default_factory=list)
+    failed_at: datetime | None = None
     money: Mapping[str, Sums] = field(default_factory=dict)
 
 
@@ -71,7 +78,9 @@ def read_facts(now: datetime) -> Facts:
         asked=_read_asked(now),
         changes=list(HealthCheck.objects.filter(kind=CheckKind.STATE)[:CHANGES]),
         alerts=_read_alerts(now),
+        alert_ended_at=Alert.objects.aggregate(at=Max("cleared_at"))["at"],
         replies=_read_replies(now),
+        failed_at=_find_last_failure(),
         money=_read_money(timezone.localdate(now)),
     )
 
@@ -114,3 +123,10 @@ def _read_replies(now: datetime) -> list[Message]:
             "conversation__owner__username",
         )[:INCIDENTS]
     )
+
+
+def _find_last_failure() -> datetime | None:
+    """Return when the last answer failed: that another provider answered instead is how it should be."""
+    # Those in trouble have an index.
+    failed = Message.objects.filter(IN_TROUBLE, ending__in=FAILED, ended_at__isnull=False)
+    return failed.order_by("-ended_at").values_list("ended_at", flat=True).first()

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from monitoring.figures import percentile
+from monitoring.figures import Trend, percentile
 from monitoring.models.samples import HealthCheck
 from monitoring.pages import incidents, sparkline
-from monitoring.pages.facts import ATTEMPTS, HOUR, Asked, Facts
+from monitoring.pages.facts import ATTEMPTS, FAILED, HOUR, Asked, Facts
 from monitoring.pages.incidents import Incident
 from monitoring.pages.reasons import FEW_FAILED, Level, find_askable, is_paused
 from monitoring.pages.servers import Server
@@ -24,7 +24,6 @@ from providers.models import Provider
 from providers.spending import Sums
 from providers.templatetags.money import percent, usd
 
-FAILED = {ending.value for ending in Ending if ending.failed}
 ERROR_CHARACTERS = 200
 
 
@@ -42,7 +41,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class ProviderCard:
-    """A provider as the page shows it; `level` is a class of the stylesheet."""
+    """A provider as the page shows it; `level` is a class of the stylesheet.
+
+    `last_words`: its own about the last error, which may repeat a prompt; for those who may see the ledger.
+    """
 
     slug: str
     name: str
@@ -54,6 +56,7 @@ class ProviderCard:
     first_token: str
     errors: str
     last_error: str
+    last_words: str
     money: str
 
 
@@ -171,17 +174,19 @@ def _provider(provider: Provider, asked: Sequence[Asked], facts: Facts) -> Provi
     times = [(attempt.at, attempt.first_token_ms) for attempt in asked if attempt.first_token_ms is not None]
     p95 = percentile([value for _, value in times], 0.95)
     sums = facts.money.get(provider.slug, Sums())
+    failed = next((attempt for attempt in asked if attempt.ending in FAILED), None)
     return ProviderCard(
         slug=provider.slug,
         name=short(provider.name),
         url=reverse("admin:providers_provider_change", args=[provider.pk]),
         level=_level(provider, facts).name.lower(),
-        words=short(describe_provider(provider, dict(facts.missing)), 400),
+        words=short(describe_provider(provider, facts.missing), 400),
         since=_since(provider, facts.changes, facts.now),
         line=sparkline.draw(times, facts.now, HOUR),
         first_token=f"p95 {milliseconds(p95)} of {_how_many(len(times))}" if times else "no answer in the last hour",
         errors=_errors(asked),
-        last_error=_last_error(asked),
+        last_error=_last_error(failed) if failed else "",
+        last_words=short(failed.error, ERROR_CHARACTERS) if failed else "",
         money=usd(sums.cost_usd) + (f", {sums.unknown:,} of unknown cost" if sums.unknown else ""),
     )
 
@@ -208,18 +213,14 @@ def _errors(asked: Sequence[Asked]) -> str:
     return f"{failed:,} of {count(len(asked), 'attempt')}" if failed else f"none of {count(len(asked), 'attempt')}"
 
 
-def _last_error(asked: Sequence[Asked]) -> str:
-    attempt = next((attempt for attempt in asked if attempt.ending in FAILED), None)
-    if attempt is None:
-        return ""
-    words = attempt.error or Ending(attempt.ending).sentence
-    return f"{moment(attempt.at)}, {short(attempt.model)}: {short(words, ERROR_CHARACTERS)}"
+def _last_error(attempt: Asked) -> str:
+    return f"{moment(attempt.at)}, {short(attempt.model)}: {Ending(attempt.ending).sentence}"
 
 
 def _not_asked(provider: Provider, facts: Facts) -> tuple[str, str, str]:
     """Return the address, the name and the reason."""
     url = reverse("admin:providers_provider_change", args=[provider.pk])
-    return url, short(provider.name), describe_provider(provider, dict(facts.missing))
+    return url, short(provider.name), describe_provider(provider, facts.missing)
 
 
 # --- Servers ----------------------------------------------------------------------------------------------------------
@@ -273,10 +274,10 @@ def _share(name: str, server: Server) -> str:
 
 def _trend(server: Server) -> str:
     """Return what memory does in words: over the last minute, and over the hour as far as that can be known."""
-    trend = str(server.get("figures", "memory", "trend") or "unknown")
+    trend = server.get("figures", "memory", "trend")
     change = server.number("figures", "memory", "change_bytes")
-    words = TRENDS.get(trend, "too early to say")
-    by = f" ({size(change)})" if change and trend != "stable" else ""
+    words = trend if trend in TRENDS else "too early to say"
+    by = f" ({size(change)})" if change and trend != Trend.STABLE else ""
     low, slope, high = (
         server.number("figures", "memory", name) for name in ("slope_low", "slope_bytes_per_hour", "slope_high")
     )
@@ -287,15 +288,15 @@ def _trend(server: Server) -> str:
     return f"{words}{by}; over the hour {size(slope)} an hour, between {size(low)} and {size(high)}"
 
 
-TRENDS = {"increasing": "increasing", "decreasing": "decreasing", "stable": "stable"}
+TRENDS = (Trend.INCREASING, Trend.DECREASING, Trend.STABLE)
 
 
 def _figures(server: Server, name: str) -> str:
     if not server.amount("figures", name, "count"):
         return "no answer yet"
-    parts = [(words, server.number("figures", name, f"{key}_ms")) for words, key in FIGURES]
+    parts = [(words, server.number("figures", name, f"{words}_ms")) for words in FIGURES]
     said = ", ".join(f"{words} {milliseconds(value)}" for words, value in parts)
     return f"{said} of {server.amount('figures', name, 'count'):,}"
 
 
-FIGURES = [("mean", "mean"), ("p50", "p50"), ("p95", "p95"), ("p99", "p99")]
+FIGURES = ("mean", "p50", "p95", "p99")

@@ -1,4 +1,4 @@
-"""The processes that answer at this moment, on all servers, as each of them said a few seconds ago."""
+"""The answers under way, with their processes, on all servers, as each of them said a few seconds ago."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Table:
-    """The processes that were asked for; `more` are running and not listed. `users` and `models` are those of all."""
+    """The answers that were asked for; `more` are under way and not listed. `users` and `models` are those of all."""
 
     rows: list[Process]
     users: list[str]
@@ -49,7 +49,7 @@ class Table:
 
 
 def tabulate(servers: Sequence[Server], now: datetime, user: str = "", model: str = "") -> Table:
-    """Return the processes of `user` and `model`, the oldest first; empty means all."""
+    """Return the answers for `user` by `model`, the oldest first; empty means all."""
     living = [server for server in servers if server.is_alive]
     listed = [(process, server) for server in living for process in _listed(server)]
     listed.sort(key=lambda pair: str(pair[0].get("started_at")))

@@ -94,7 +94,7 @@ def _of_providers(facts: Facts) -> Iterator[Reason]:
 
 
 def _of_provider(provider: Provider) -> Reason:
-    why = _sentence(f"{provider.open_reason} {provider.open_detail}")
+    why = _sentence(provider.open_reason)
     return Reason(
         Level.ATTENTION,
         (RuleKind.PROVIDER_DOWN, provider.slug),
@@ -106,7 +106,7 @@ def _of_provider(provider: Provider) -> Reason:
 
 
 def _of_model(model: Model) -> Reason:
-    why = _sentence(f"{model.out_reason} {model.out_detail}")
+    why = _sentence(model.out_reason)
     return Reason(
         Level.ATTENTION,
         ("model", str(model)),

@@ -19,25 +19,25 @@ WAIT_SECONDS = 2.0
 LOOK_SECONDS = 0.05
 
 
-class Outcome(StrEnum):
-    """What came of it, as it is told."""
+class Stopped(StrEnum):
+    """When the answer ended, as it is told."""
 
-    STOPPED = "Stopped. With its server's next reading it leaves the table."
-    ENDED = "It had ended already."
-    ASKED = "It has been told to stop, and its server has not ended it yet."
+    NOW = "Stopped. With its server's next reading it leaves the table."
+    BEFORE = "It had ended already."
+    NOT_YET = "It has been told to stop, and its server has not ended it yet."
 
 
-def stop(reply_id: uuid.UUID, user: AbstractBaseUser) -> Outcome:
+def stop(reply_id: uuid.UUID, user: AbstractBaseUser) -> Stopped:
     """End a reply for `user`, and wait a moment for its end. Raises Message.DoesNotExist."""
     if not _request(reply_id, user):
-        return Outcome.ENDED
+        return Stopped.BEFORE
     async_to_sync(runner.current().end)([reply_id], WAIT_SECONDS)
     deadline = time.monotonic() + WAIT_SECONDS
     while not Message.objects.filter(pk=reply_id, state=State.ENDED).exists():
         if time.monotonic() > deadline:
-            return Outcome.ASKED
+            return Stopped.NOT_YET
         time.sleep(LOOK_SECONDS)
-    return Outcome.STOPPED
+    return Stopped.NOW
 
 
 @transaction.atomic

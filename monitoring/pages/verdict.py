@@ -7,7 +7,6 @@ from datetime import datetime
 
 from monitoring.pages.facts import Facts
 from monitoring.pages.reasons import Level, Reason, find_reasons
-from providers.endings import Ending
 
 WORDS = {Level.WELL: "Well", Level.ATTENTION: "Needs attention", Level.TROUBLE: "In trouble"}
 
@@ -44,10 +43,7 @@ def judge(facts: Facts) -> Verdict:
 
 def _calm_since(facts: Facts) -> datetime | None:
     """Return the end of the last thing that was not well, or else the start of the oldest server."""
-    ends = [alert.cleared_at for alert in facts.alerts if alert.cleared_at]
-    # That another provider answered instead is how it should be.
-    ends += [reply.ended_at for reply in facts.replies if reply.ended_at and Ending(reply.ending).failed]
-    ends += [change.at for change in facts.changes[:1]]
     starts = [server.started_at for server in facts.servers if server.is_alive and server.started_at]
-    known = [*ends, *([min(starts)] if starts else [])]
-    return max(known, default=None)
+    changed_at = facts.changes[0].at if facts.changes else None
+    ends = (facts.failed_at, facts.alert_ended_at, changed_at, min(starts, default=None))
+    return max((end for end in ends if end), default=None)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from monitoring import sealer
-from monitoring.admin.audit import find_page
+from monitoring.admin.audit import find_pages
 from monitoring.audit import Actor, Deed, Target, record
 from monitoring.models import AuditEntry
 from monitoring.tests.audits import ALICE, fill, run, say
@@ -101,6 +101,16 @@ def test_a_page_takes_the_same_queries_however_many_entries_there_are(auditor, d
         assert len(listed(auditor)) == 50
 
 
+def test_prices_lead_to_their_models_in_one_query(auditor, django_assert_max_num_queries):
+    models = make_provider("http://127.0.0.1:9/v1", *map(str, range(9))).models.all()
+    for model in models:
+        Price.objects.create(model=model, input=1, output=1)
+    with django_assert_max_num_queries(12):
+        html = auditor.get(reverse(LIST), {"target": "price:"}).text
+    for model in models:
+        assert f'href="/admin/providers/model/{model.pk}/change/"' in html
+
+
 def test_texts_are_shown_as_text_alone(auditor):
     record(Deed("chat.message.posted", Actor("<i>eve</i>", 7), Target("<b>", "<u>"), {"a": HOSTILE}, HOSTILE))
     entry = AuditEntry.objects.first()
@@ -167,7 +177,8 @@ def test_an_entry_leads_to_what_it_is_about(auditor, admin_client):
 
 @pytest.mark.parametrize("target", [("nothing", "1"), ("provider", ""), ("price", "x"), ("price", "99"), ("", "")])
 def test_a_target_without_a_page_is_no_link(auditor, target):
-    assert find_page(*target) is None
     record(Deed("money.exported", target=Target(*target)))
-    assert auditor.get(page_of(AuditEntry.objects.first())).status_code == 200
+    entry = AuditEntry.objects.first()
+    assert find_pages([entry]) == {}
+    assert auditor.get(page_of(entry)).status_code == 200
     assert auditor.get(reverse(LIST)).status_code == 200

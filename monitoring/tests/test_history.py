@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -48,11 +49,15 @@ def test_the_chart_is_in_the_unit_of_its_axis_and_the_table_in_words():
     assert series.rows[0][1] == ["84 MB"]
 
 
-def store(at=NOW, **values):
+def sample(at=NOW, **values):
     columns = [field.name for field in Sample._meta.fields if field.name not in ("id", "replica", "at")]
     nullable = {field.name for field in Sample._meta.fields if field.null}
     usual = {name: None if name in nullable else 1 for name in columns}
-    return Sample.objects.create(**(usual | {"replica": "studio:42:x", "at": at} | values))
+    return Sample(**(usual | {"replica": "studio:42:x", "at": at} | values))
+
+
+def store(at=NOW, **values):
+    sample(at, **values).save()
 
 
 @pytest.mark.django_db
@@ -65,6 +70,16 @@ def test_the_page_shows_what_is_asked_for(admin_client):
     assert '"names": ["studio 42"]' in page
     page = admin_client.get(reverse("monitor-history"), {"server": "other:7:x"}).content.decode()
     assert '"names": ["other 7"]' in page
+
+
+@pytest.mark.django_db
+def test_every_server_of_the_longest_span_is_offered_the_newest_first(admin_client):
+    Sample.objects.bulk_create(sample(NOW - timedelta(minutes=minute)) for minute in range(6000))
+    store(NOW - timedelta(days=6), replica="early:7:x")
+    store(NOW - timedelta(days=8), replica="too-early:7:x")
+    page = admin_client.get(reverse("monitor-history")).content.decode()
+    offered = re.findall(r'<option value="([^"]+:x)"', page)
+    assert offered == ["studio:42:x", "early:7:x"]
 
 
 @pytest.mark.django_db

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from chat.models import Conversation, Message
 from monitoring.models import Alert, AlertRule, HealthCheck
 from monitoring.models.alerts import AlertState, RuleKind
 from monitoring.pages.facts import Asked, Facts
@@ -17,6 +16,7 @@ from monitoring.pages.reasons import Level
 from monitoring.pages.verdict import judge
 from monitoring.pages.words import milliseconds, seconds, server_name, short, size
 from monitoring.tests.states import make_server
+from providers.endings import Ending
 from providers.models import Model, Provider
 from providers.spending import Sums
 
@@ -118,11 +118,11 @@ def test_an_alert_about_what_is_said_already_is_not_said_twice():
 
 def test_it_is_well_since_the_last_thing_that_was_not():
     assert judge(well()).since == NOW - timedelta(hours=2)
-    ended = NOW - timedelta(minutes=3)
-    answer = Message(ending="cut", ended_at=ended, conversation=Conversation())
-    assert judge(well(replies=[answer])).since == ended
-    answer.ending = "complete"
-    assert judge(well(replies=[answer])).since == NOW - timedelta(hours=2)
+    failed, over, changed = (NOW - timedelta(minutes=minutes) for minutes in (5, 4, 3))
+    assert judge(well(failed_at=failed)).since == failed
+    assert judge(well(failed_at=failed, alert_ended_at=over)).since == over
+    change = HealthCheck(provider="sim", kind="state", state="closed", at=changed)
+    assert judge(well(failed_at=failed, alert_ended_at=over, changes=[change])).since == changed
 
 
 def test_a_model_that_is_out_is_named_with_its_reason():
@@ -156,13 +156,10 @@ def test_a_provider_is_shown_with_its_hour():
     assert card.words == "Asked as usual."
     assert card.first_token == "p95 500 ms of 20 answers"
     assert card.errors == "2 of 22 attempts"
-    assert card.last_error.endswith("one: Gone away")
+    assert card.last_error.endswith("one: " + Ending.CUT.sentence)
+    assert card.last_words == "Gone away"
     assert card.money == "0.0000 USD, 1 of unknown cost"
     assert card.line.dots or card.line.lines
-
-
-def test_an_error_without_words_is_said_in_ours():
-    assert card_of(asked=asked(1, "unreachable", None)).last_error.endswith("The provider cannot be reached.")
 
 
 def test_a_provider_that_nobody_asked_says_so():

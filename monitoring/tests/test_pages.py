@@ -14,9 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.models import Replica
 from chat.signals import acted
 from monitoring.models import Alert, AlertRule, HealthCheck
+from monitoring.pages.facts import INCIDENTS, read_facts
+from monitoring.pages.verdict import judge
 from monitoring.tests.states import make_attempt, make_process, make_reply, store_server
+from providers.endings import Ending
 from providers.models import Provider
 from sasha.testing import free_port, make_provider
 
@@ -105,6 +109,30 @@ def test_who_may_not_see_the_ledger_sees_neither_money_nor_answers(staff):
     assert "/stop/" not in table
 
 
+def test_who_may_not_see_the_ledger_does_not_read_what_providers_said(staff):
+    allow(staff, "view_replicastate", "view_provider")
+    provider = make_provider(NOBODY, "one")
+    soon = timezone.now() + timedelta(minutes=5)
+    planted = {"open_reason": "It was refused.", "open_detail": "You said: planted"}
+    Provider.objects.update(breaker="open", opened_at=timezone.now(), open_until=soon, **planted)
+    other = make_provider(NOBODY, "two", slug="other")
+    other.models.update(out_until=soon, out_reason="It was refused.", out_detail="You said: planted")
+    make_attempt(ending="misconfigured", error="You said: planted")
+    for name, args in (
+        ("monitor", []),
+        ("admin:providers_provider_changelist", []),
+        ("admin:providers_provider_change", [provider.pk]),
+    ):
+        page = read(staff, name, *args)
+        assert "It was refused." in page
+        assert "planted" not in page, name
+    said = text_of(read(staff))
+    assert "other:two is not asked until" in said
+    assert Ending.MISCONFIGURED.sentence in said
+    allow(staff, "view_attempt")
+    assert "You said: planted" in read(staff)
+
+
 def test_the_admin_leads_there(admin_client):
     assert reverse("monitor") in admin_client.get(reverse("admin:index")).content.decode()
     attempt = make_attempt()
@@ -149,6 +177,21 @@ def test_the_overview_of_a_site_that_is_well_says_so(admin_client):
     page = text_of(read(admin_client))
     assert "Well since" in page
     assert "Nothing is to be done." in page
+
+
+def test_it_is_well_since_the_last_failure_however_much_was_listed_after_it(admin_client):
+    now = timezone.now()
+    make_provider(NOBODY, "one")
+    store_server()
+    Replica.objects.update(started_at=now - timedelta(days=9))
+    make_reply(ending="cut", ended_at=now - timedelta(days=4))
+    for _ in range(INCIDENTS):
+        make_reply(attempts=2)
+    assert judge(read_facts(now)).since == now - timedelta(days=4)
+    # An alert counts from its end, not from its beginning.
+    rule, began, ended = AlertRule.objects.get(kind="disk"), now - timedelta(days=5), now - timedelta(hours=1)
+    Alert.objects.create(rule=rule, state="cleared", value=1, began_at=began, fired_at=began, cleared_at=ended)
+    assert judge(read_facts(now)).since == ended
 
 
 def test_the_last_incidents_of_every_kind_are_listed_with_their_pages(admin_client):
@@ -200,9 +243,17 @@ def test_the_processes_of_all_living_servers_are_listed_the_oldest_first(admin_c
         "9 MB",
         "b 2",
         "process 777",
-        "2 more are running",
+        "2 answers under way",
+        "2 more, not listed",
     ):
         assert words in page
+
+
+def test_an_answer_that_waits_is_no_process_and_is_counted_as_an_answer(admin_client):
+    store_server(processes=[make_process(phase="waiting", pid=None, rss=None)], processes_total=1)
+    page = text_of(read(admin_client, "monitor-processes"))
+    assert "1 answer under way" in page
+    assert "1 process " not in page
 
 
 def test_the_processes_are_filtered_by_user_and_model(admin_client):
@@ -282,6 +333,16 @@ def test_an_answer_is_shown_with_everything_but_its_words(admin_client):
     assert reverse("admin:providers_attempt_change", args=[first.pk]) in page
     assert "Secret" not in page
     assert "style=" not in page.split('id="content"')[1]
+
+
+def test_an_answer_leads_to_its_audit_entries_those_who_may_see_them(staff):
+    allow(staff, "view_attempt")
+    reply = make_reply()
+    entries = reverse("admin:monitoring_auditentry_changelist") + f"?target=reply:{reply.pk}"
+    assert entries not in read(staff, "monitor-reply", reply.pk)
+    allow(staff, "view_auditentry")
+    assert entries in read(staff, "monitor-reply", reply.pk)
+    assert staff.get(entries).status_code == 200
 
 
 def test_an_answer_of_a_deleted_conversation_is_shown_from_the_ledger(admin_client):

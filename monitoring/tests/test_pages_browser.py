@@ -136,7 +136,7 @@ async def test_the_focus_stays_on_a_process_when_others_end(page):
     stop = page.get_by_role("link", name="Stop the answer for late")
     await stop.focus()
     await ReplicaState.objects.aupdate(data=make_data(processes=[staying], processes_total=1))
-    await expect(page.get_by_role("heading", name="1 process")).to_be_visible(timeout=REFRESHED_MS)
+    await expect(page.get_by_role("heading", name="1 answer under way")).to_be_visible(timeout=REFRESHED_MS)
     await expect(page.get_by_text("early")).to_have_count(0)
     await expect(stop).to_be_focused()
 

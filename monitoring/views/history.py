@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -41,7 +43,7 @@ class HistoryForm(forms.Form):
 def history(request: HttpRequest) -> HttpResponse:
     """Show one measure over hours or days, for each server."""
     now = timezone.now()
-    form = HistoryForm(request.GET.dict(), _servers())
+    form = HistoryForm(request.GET.dict(), _find_servers(now))
     context = admin.site.each_context(request) | {"title": "History", "form": form}
     if form.is_valid():
         asked = form.cleaned_data
@@ -51,6 +53,7 @@ def history(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/monitoring/history.html", context)
 
 
-def _servers() -> list[str]:
-    newest = Sample.objects.order_by("-at").values_list("replica", flat=True)[:5000]
-    return list(dict.fromkeys(newest))[:SERVERS]
+def _find_servers(now: datetime) -> list[str]:
+    """Return those that can be in a chart, the newest first."""
+    seen = Sample.objects.filter(at__gte=now - max(span for _, span in SPANS.values()))
+    return list(seen.values_list("replica", flat=True).annotate(last=Max("at")).order_by("-last")[:SERVERS])

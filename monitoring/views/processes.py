@@ -14,12 +14,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from chat.models import Message, Role, State
 from monitoring.pages.processes import tabulate
 from monitoring.pages.servers import read_servers
-from monitoring.pages.stopping import Outcome, stop
+from monitoring.pages.stopping import Stopped, stop
 from monitoring.pages.words import moment
 from monitoring.views.access import may_see_servers, may_stop
 from monitoring.views.live import respond
 
-LEVELS = {Outcome.STOPPED: messages.SUCCESS, Outcome.ENDED: messages.INFO, Outcome.ASKED: messages.WARNING}
+LEVELS = {Stopped.NOW: messages.SUCCESS, Stopped.BEFORE: messages.INFO, Stopped.NOT_YET: messages.WARNING}
 
 
 @require_safe
@@ -39,10 +39,10 @@ def stop_process(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
     """Ask whether an answer should be ended; posted, end it and say what came of it."""
     if request.method == "POST":
         try:
-            outcome = stop(reply_id, request.user)  # type: ignore[arg-type]
+            stopped = stop(reply_id, request.user)  # type: ignore[arg-type]
         except Message.DoesNotExist:
             raise Http404 from None
-        messages.add_message(request, LEVELS[outcome], outcome.value)
+        messages.add_message(request, LEVELS[stopped], stopped.value)
         return redirect("monitor-processes")
     replies = Message.objects.filter(role=Role.ASSISTANT).select_related("conversation__owner")
     reply = get_object_or_404(replies, pk=reply_id)

@@ -9,12 +9,11 @@ from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from chat.models import Message, Role
-from monitoring.pages.incident import describe
+from monitoring.pages.answer import describe
 from monitoring.pages.timeline import KINDS, draw
 from monitoring.views.access import may_see_replies
 from providers.models import Attempt
@@ -35,10 +34,9 @@ def reply(request: HttpRequest, reply_id: uuid.UUID) -> HttpResponse:
     context: dict[str, Any] = {
         "title": "What happened to an answer",
         "reply_id": reply_id,
-        "incident": describe(message, attempts),
+        "answer": describe(message, attempts),
         "kinds": KINDS,
         "timeline": draw(message, attempts, timezone.now()),
-        "audit_url": _audit_url(reply_id),
     }
     return TemplateResponse(request, "admin/monitoring/reply.html", admin.site.each_context(request) | context)
 
@@ -63,11 +61,3 @@ def find_reply(request: HttpRequest) -> HttpResponse:
 def _not_found(request: HttpRequest) -> HttpResponse:
     messages.warning(request, "There is no answer of this id. An id looks like 0b7e6a52-…, and stands in the ledger.")
     return redirect("monitor")
-
-
-def _audit_url(reply_id: uuid.UUID) -> str:
-    """Return where the audit entries about the answer are; "" where the audit has no pages."""
-    try:
-        return f"{reverse('admin:monitoring_auditentry_changelist')}?target=reply:{reply_id}"
-    except NoReverseMatch:
-        return ""

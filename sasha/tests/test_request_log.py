@@ -158,6 +158,13 @@ async def test_probes_that_succeed_have_no_line(serve):
         assert (await log.event("request"))["route"] == "chat:new"
 
 
+async def test_a_probe_that_is_refused_has_a_line(serve):
+    with serve(METRICS_TOKEN="of-the-collector") as log:
+        assert (await log.get("/metrics", Authorization="Bearer of-somebody-else"))[0] == 401
+        assert (await log.event("request"))["status"] == 401
+        assert "of-somebody-else" not in log.text()
+
+
 async def test_an_answer_is_found_by_its_id_from_the_frame_to_its_end(serve):
     with serve() as log:
         async with log.server.connect("a") as socket:

@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def _check(self, provider: Provider) -> dict[str, Any]:
         result = check(provider)
-        state = describe_provider(provider, self.missing)
+        state = describe_provider(provider, self.missing, quoting=True)
         # What is not set up is the reason of both: said once.
         words = result.sentence if result.ok is None and provider.slug in self.missing else f"{state} {result.sentence}"
         self._say(f"{provider.slug:<20} {WORDS[result.ok]}  {_one_line(words)}")
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             result = check_live(model)
             row["live"] = _live_row(model, result)
             model.provider.refresh_from_db()
-            row["state"] = describe_provider(model.provider, self.missing)
+            row["state"] = describe_provider(model.provider, self.missing, quoting=True)
             self._say(f"{model!s:<40} {WORDS[result.ok]}  {_cost(result)}. {_one_line(result.sentence)}")
             known += result.cost_usd or 0
             unpriced += result.usage is not None and result.cost_usd is None

@@ -13,7 +13,7 @@ from providers.endings import Ending
 from providers.models import Attempt, CountSource
 from providers.templatetags.money import usd
 
-Facts = list[tuple[str, str]]
+Pairs = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,28 @@ class Tried:
     url: str
     provider_url: str
     failed: bool
-    facts: Facts
+    facts: Pairs
 
 
 @dataclass(frozen=True)
-class Incident:
+class Answer:
     """An answer as the page shows it."""
 
     words: str
     failed: bool
-    facts: Facts
+    facts: Pairs
     skipped: list[tuple[str, str]]
     attempts: list[Tried]
 
 
-def describe(reply: Message | None, attempts: Sequence[Attempt]) -> Incident:
+def describe(reply: Message | None, attempts: Sequence[Attempt]) -> Answer:
     """Return the answer in words; without its row, what the ledger has kept of it."""
     tried = [_attempt(attempt) for attempt in attempts]
     if reply is None:
         asked = [("Asked by", short(attempts[0].username) or NOTHING), ("Conversation", "deleted")]
-        return Incident("Its conversation has been deleted; the ledger is what is left.", False, asked, [], tried)
+        return Answer("Its conversation has been deleted; the ledger is what is left.", False, asked, [], tried)
     failed = bool(reply.ending) and _is_failure(reply.ending)
-    return Incident(_words(reply), failed, _facts(reply), _skipped(reply), tried)
+    return Answer(_words(reply), failed, _facts(reply), _skipped(reply), tried)
 
 
 def _words(reply: Message) -> str:
@@ -56,7 +56,7 @@ def _words(reply: Message) -> str:
     return f"It ended: {reply.get_ending_display() or 'without an ending'}.{evidence}{error}"
 
 
-def _facts(reply: Message) -> Facts:
+def _facts(reply: Message) -> Pairs:
     wanted = short(reply.requested_model or "Auto", 160) + (", and nobody else" if reply.only_model else "")
     return [
         ("Asked by", short(reply.conversation.owner.get_username())),
