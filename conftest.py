@@ -50,12 +50,16 @@ def rate_limits(settings: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Let Django empty the tables between tests, the audit's too: here alone, and with its guards up again at once."""
+    """Let Django empty the tables between tests, the audit's too: here alone, and with its guards up again at once.
+
+    And let passwords cost nothing.
+    """
     # These need Django, and that set up.
     from django.db.backends.base.operations import BaseDatabaseOperations
 
     from sasha.testing import without_guards
 
+    settings.PASSWORD_HASHERS = ["sasha.testing.QuickHasher"]
     flush = BaseDatabaseOperations.execute_sql_flush
 
     def flush_all(operations: Any, statements: list[str]) -> None:

@@ -32,8 +32,6 @@ SOME_ID = uuid.UUID(int=1)
 @pytest.fixture(autouse=True)
 def _quick(settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
-    # The usual one takes a third of a second on purpose.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def flap(provider):
     yield "closed"
 
 
+@pytest.mark.slow
 def test_of_a_provider_that_flaps_two_hundred_times_a_webhook_hears_twice(receiver):
     provider = make_provider("https://example.org/v1", "m", slug="p")
     AlertRule.objects.exclude(kind=RuleKind.PROVIDER_DOWN).update(enabled=False)

@@ -134,6 +134,7 @@ def test_nothing_goes_that_is_kept_for_ever(settings):
     assert (Sample.objects.count(), Attempt.objects.count(), Conversation.objects.count()) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_rows_go_in_batches_and_in_little_memory():
     for days in (31, 60, 90, 120):
         make_samples(5_000, days)

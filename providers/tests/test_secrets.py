@@ -242,6 +242,7 @@ REPEATED = ["sk-", "://", "://a", "a", "bearer ", "api_key", "?key=", "%3D", r"\
 BEGUN = [("bearer", " "), ("://", "a"), ("://", "@"), ("api-key: ", "a"), ("authorization: basic", " "), ("x", "sk-a")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)  # work that grows with the square of a mebibyte takes hours
 def test_hostile_text_costs_no_more_than_its_length(settings):
     settings.PROVIDER_KEYS = KNOWN
