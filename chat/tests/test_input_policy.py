@@ -92,6 +92,18 @@ HONEST = [
     "mkdir foo && cd foo && touch bar.txt",
     "docker run --rm -v $(pwd):/app node npm test",
     "ls -la | awk '{print $5}'",
+    # Arithmetic, grammar, spreadsheets, and somebody's own query or code.
+    "Solve 2x + y = 7 and 10 = 4x - y",
+    "Find x where 12 = 3x",
+    "Compare plans 1 and 2 -- pros and cons",
+    "Is this 'art' or not",
+    "Say 'fewer' and not 'less'",
+    "'he' or 'she' = pronoun",
+    "'gato' -- Spanish",
+    'Convert to Google Sheets: =SUBSTITUTE(A1,CHAR(10)," ")',
+    '=IF(NOW()>B2,"late","ok")',
+    "WHERE status IN ('open', 'new') AND owner = 5",
+    "and status = 'paid' or status = 'open'",
 ]
 # What the shapes of such texts are near to.
 NEAR = {
@@ -108,6 +120,15 @@ NEAR = {
     "test $(pwd)": "command_injection",
     "hello `whoami` world": "command_injection",
     "test `id`": "command_injection",
+    "1 or 1 = 1": "sql_injection",
+    "1 or 1=1.0": "sql_injection",
+    "id=1 or 1--": "sql_injection",
+    "' or not false--": "sql_injection",
+    "' or user like 'a": "sql_injection",
+    "O'Brien'--": "sql_injection",
+    "it's me' or name like '%": "sql_injection",
+    "1 and if(now()=sysdate(),1,0)": "sql_injection",
+    "'+char(65)+'": "sql_injection",
 }
 
 
