@@ -104,6 +104,19 @@ HONEST = [
     '=IF(NOW()>B2,"late","ok")',
     "WHERE status IN ('open', 'new') AND owner = 5",
     "and status = 'paid' or status = 'open'",
+    # Types, headers, titles, React, and files of somebody's own project.
+    "Convert List<Object> to String",
+    "#include <set> not found",
+    "<iframe> alternatives",
+    "JavaScript: map() vs forEach()",
+    "JavaScript: async/await example",
+    'JavaScript: "use strict"',
+    "<Button onPress={() => go()} />",
+    "<select onchange={handle}>",
+    '<link rel="stylesheet" href="style.css">',
+    "require('../../../config')",
+    "cp ../../../a.txt .",
+    "file:///C:/Users/me/index.html",
 ]
 # What the shapes of such texts are near to.
 NEAR = {
@@ -129,6 +142,16 @@ NEAR = {
     "it's me' or name like '%": "sql_injection",
     "1 and if(now()=sysdate(),1,0)": "sql_injection",
     "'+char(65)+'": "sql_injection",
+    "<object data=x.swf>": "script_injection",
+    "<iframe>alert(1)</iframe>": "script_injection",
+    "javascript: alert(1)": "script_injection",
+    "javascript: window.onerror = alert; throw XSS": "script_injection",
+    "javascript: (function(){alert(1)})()": "script_injection",
+    "<Button onPress={() => alert(1)} />": "script_injection",
+    "<img src=x onerror={alert(1)}>": "script_injection",
+    "from '../../../etc/passwd'": "path_traversal",
+    "require('../../../x'); ../../../y": "path_traversal",
+    "file:///etc/passwd": "path_traversal",
 }
 
 

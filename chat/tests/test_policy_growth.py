@@ -34,6 +34,7 @@ PUMPS = [
     *("\\c", "a@", "cd ", "cd a "),
     *("a | ", "name | id | ", "a & tree ", "a; tree ", "for a; do ", "if (a && id ", "export a=", "a:a: "),
     *("where a ", "select a ", "= a(", "it's ' or a = b "),
+    *("javascript: a", "javascript: a(", "<a onx={a", "on={a", "from '../", "cd ../"),
     *("``` \n", "```", "~~~\n", "\n> ", "\n    a", "“", "“a", "„", "«", "a`", "`a` "),
 ]  # fmt: skip
 LENGTHS = (1500, 6000)
