@@ -49,11 +49,12 @@ SHAPES = (
     *CHAINED,
     # `$(…)` and `<(…)`; in capitals it is a variable of make.
     shape(r"[$<>]\([ \n]?" + BEFORE + r"(?:(?:" + ATTACK + r"|" + WORD + r")(?=[ <$]\S|[ \n]?\))|" + SPEAKING + r")",
-          "$(", "<(", ">(", unless=(naming.is_looking_round,)),
+          "$(", "<(", ">(", unless=(naming.is_looking_round, naming.is_assigned)),
     # Back-ticks that came to light by decoding, or stand where Markdown has no code.
-    shape(r"`[ \n]?" + BEFORE + r"(?:(?:" + ATTACK + r"|" + WORD + r")(?=`| \S|\$)|" + SPEAKING + r")", "`"),
+    shape(r"`[ \n]?" + BEFORE + r"(?:(?:" + ATTACK + r"|" + WORD + r")(?=`| \S|\$)|" + SPEAKING + r")", "`",
+          unless=(naming.is_assigned,)),
     # Words put together from pieces, which nobody types who has nothing to hide.
-    shape(r"\$\{?ifs\b|\$\{path:|\$@\w|\{(?:cat|ls|rm|wget|curl|nc|echo|id|ping),[^{}\n]{1,80}\}|/dev/(?:tcp|udp)/\w"
+    shape(r"(?<!=\")\$\{?ifs\b|\$\{path:|\$@\w|\{(?:cat|ls|rm|wget|curl|nc|echo|id|ping),[^{}\n]{1,80}\}|/dev/(?:tcp|udp)/\w"
           r"|\(\) ?\{[ :;]{0,6}\}? ?;", "$", "{", "/dev/"),
     shape(r"/(?:usr/)?bin/[\w?*]{1,12} [-/]|/\?{2,3}/|\bc:\\windows\\system32\\cmd", "bin/", "/?", "cmd"),
     # A program by its path, maybe with letters left open.

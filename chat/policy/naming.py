@@ -13,7 +13,12 @@ CELL = re.compile(r"(?=..)(?:[^\W\d_]{1,20}+:? ?){1,6}")
 UNLISTED = {*ATTACKING} - {*TITLED}
 # What begins a line of a script.
 OWN_LINE = re.compile(
-    r"(?:[a-z ]{1,20}: )?(?:(?:for|while|until|if) [^\n;]{1,200}+; ?(?:do|then) |export \w{1,40}=|\[ )"
+    r"(?:[a-z ]{1,20}: )?(?:(?:for|while|until|if) [^\n;]{1,200}+; ?(?:do|then) |export \w{1,40}=|\[ "
+    r"|(?:el)?if (?:! )?(?:test|\[) )"
+)
+# What a script puts into a variable: a text that it has, or that it looks up.
+ASSIGNMENT = re.compile(
+    r"\w{2,40}=\"?(?:\$\(|`) ?(?:(?:echo|printf|grep|egrep|sed|basename|dirname|date|uname) ?[-+\"'$]|cat [\"$])"
 )
 # What only looks round, and what developers put it into.
 LOOKING = ("ls", "pwd", "tree", "dir", "date")
@@ -46,6 +51,12 @@ def is_in_condition(match: re.Match[str]) -> bool:
 def is_in_own_line(match: re.Match[str]) -> bool:
     """Whether this is in a script of one line: `for f in *.txt; do cat $f; sleep 1; done`."""
     return OWN_LINE.match(match.string) is not None
+
+
+def is_assigned(match: re.Match[str]) -> bool:
+    """Whether this is the text that a script puts into a variable: `name=$(echo "$1" | sed 's/a/b/')`."""
+    assignment = ASSIGNMENT.match(match.string)
+    return assignment is not None and match.start() < assignment.end()
 
 
 def is_looking_round(match: re.Match[str]) -> bool:

@@ -30,8 +30,8 @@ ACTIVE_TAG = shape(
 )
 # Others do where an attribute or a style makes them.
 LOADING_TAG = shape(
-    TAG + r"[a-z][\w:-]{0,24}+[^<>]{0,400}?(?:srcdoc|formaction|http-equiv|@import|expression ?\(|behaviou?r ?:"
-    r"|-moz-binding|rel ?= ?[\"']?import"
+    TAG + r"[a-z][\w:-]{0,24}+[^<>]{0,400}?(?:srcdoc|formaction|@import|expression ?\(|behaviou?r ?:|-moz-binding"
+    r"|http-equiv(?! ?= ?[\"']?(?:content-|x-ua-))|rel ?= ?[\"']?import"
     r"|(?:src|href|data|action|background|poster|dynsrc|lowsrc|from|to|values|folder|style) ?= ?[\"'` ]{0,3}"
     r"(?:javascript|vbscript|data:))",
     "<",

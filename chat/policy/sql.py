@@ -88,16 +88,19 @@ EQUATION = shape(
     r"|or ?" + QUOTE + r"{2} ?[-&^*+=/ ] ?" + QUOTE + r"$)",
     "=", "or",
 )  # fmt: skip
+# A string that begins here is of a program: `execute("select …`.
+NO_STRING = r"(?<![(=,:\[+])(?<![(=,:+] )"
 # `; drop table users`, and what reads or waits behind a quote, a bracket, a number or a semicolon.
 STACKED = shape(
-    r"(?:;|" + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:drop (?:table|database|schema|user|view|index|procedure|column)"
+    r"(?:;|" + NO_STRING + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+"
+    r"(?:drop (?:table|database|schema|user|view|index|procedure|column)"
     r"|delete from|insert into"
     r"|update \S{1,40} set|shutdown|alter (?:table|user|database|login)|truncate table|create (?:or replace )?"
     r"(?:table|user|login|database|function|procedure|alias)|grant \S{1,20} (?:on|to)|declare ?@|waitfor (?:delay|time)"
     r"|select (?:[^;]{0,80}?(?:from|into)\b|sleep|pg_sleep|@@|version|user|load_file|case|benchmark|\d|null|\*)"
     r"|copy \S{1,40} (?:from|to)|backup database|attach database|load data|handler \S{1,30} open|call \S{1,30}\("
     r"|replace into|merge into|rename table|commit|rollback)(?!\w)"
-    r"|(?:;|" + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:exec(?:ute)?[ (]\S|if ?\(|begin |xp_\w|dbms_\w)",
+    r"|(?:;|" + NO_STRING + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:exec(?:ute)?[ (]\S|if ?\(|begin |xp_\w|dbms_\w)",
     ";", "'", '"', "`", "´",
 )  # fmt: skip
 UNION = shape(r"union[ (+]{1,3}+(?:(?:all|distinct|distinctrow)[ (+]{0,3}+)?[ (+]{0,3}+select\b", "union")
