@@ -20,29 +20,38 @@ EVENT = (
     r"|waiting|webkit\w{1,30}|wheel|zoom\w{0,4})"
 )
 TAG = r"<[ /\n]{0,3}+"
-# Tags that run or load by themselves, whatever stands in them.
+# Tags that run or load by themselves. Where the name is also that of a type (`List<Object>`), of a header or of what
+# somebody asks for, only with an attribute, or with something glued to a frame.
 ACTIVE_TAG = shape(
-    TAG + r"(?:x:|svg:|xml:)?(?:script|iframe|frame|frameset|object|embed|applet|base|portal|bgsound|xss|handler"
-    r"|set|animate\w{0,12}|isindex|layer|ilayer|import|foreignobject|eval)(?![\w-])",
+    TAG + r"(?:x:|svg:|xml:)?(?:(?:script|bgsound|xss|animate\w{0,12}|isindex|foreignobject|eval)(?![\w-])"
+    r"|(?:object|base|set|import|portal|handler|layer|ilayer|frameset)(?=[ \n/][^>])"
+    r"|(?:iframe|frame|embed|applet)(?=[ \n/][^>]|>\S))",
     "<",
 )
 # Others do where an attribute or a style makes them.
 LOADING_TAG = shape(
-    TAG + r"[a-z][\w:-]{0,24}+[^<>]{0,400}?(?:srcdoc|formaction|http-equiv|@import|expression ?\(|behaviou?r ?:"
-    r"|-moz-binding|rel ?= ?[\"']?(?:stylesheet|import|preload|prefetch)"
+    TAG + r"[a-z][\w:-]{0,24}+[^<>]{0,400}?(?:srcdoc|formaction|@import|expression ?\(|behaviou?r ?:|-moz-binding"
+    r"|http-equiv(?! ?= ?[\"']?(?:content-|x-ua-))|rel ?= ?[\"']?import"
     r"|(?:src|href|data|action|background|poster|dynsrc|lowsrc|from|to|values|folder|style) ?= ?[\"'` ]{0,3}"
     r"(?:javascript|vbscript|data:))",
     "<",
 )
-HANDLER_IN_TAG = shape(r"<[\w!?/:][^<>]{0,600}?[^\w<>.$-]on[a-z-]{2,24}[ \n]?=", "<")
+# In braces a function that is only named or made, as in React: no page calls it. One that attackers call is none.
+SINK = r"(?:alert|confirm|prompt|eval|fetch|import|document|window|location|cookie)\b"
+BRACES = r"(?! ?\{ ?(?:[\w.]{1,40}\}|\(?[\w, ]{0,40}+\)? ?=>(?![^<>\n]{0,80}?" + SINK + ")))"
+HANDLER_IN_TAG = shape(r"<[\w!?/:][^<>]{0,600}?[^\w<>.$-]on[a-z-]{2,24}[ \n]?=" + BRACES, "<")
 # Outside of a tag: an attribute that was broken out of, or the rest of a tag.
 HANDLER = shape(
-    r"on(?<![\w.$-]on)" + EVENT + r" ?= ?[\"'`]{0,2}+ ?(?!function\b|async\b|\()[\w.$\[\]'\"+\\/{}!-]{1,80}? ?[(`=]",
+    r"on(?<![\w.$-]on)" + EVENT + r" ?=" + BRACES
+    + r" ?[\"'`]{0,2}+ ?(?!function\b|async\b|\()[\w.$\[\]'\"+\\/{}!-]{1,80}? ?[(`=]",
     "on",
-)
+)  # fmt: skip
+# `JavaScript: map() vs forEach()` is a title: behind a space only what ends with its first call or assignment, or has a
+# semicolon, is script.
 SCHEME = shape(
     r"(?:j ?\n?a ?\n?v ?\n?a|v ?\n?b|l ?\n?i ?\n?v ?\n?e) ?\n?s ?\n?c ?\n?r ?\n?i ?\n?p ?\n?t[ \n]?:"
-    r"(?:[^\s]|[ \n][^\s(=`/;'\"\[{%&]{0,60}[(=`/;'\"\[{%&])",
+    r"(?:[^\s]|[ \n](?:(?:alert|confirm|prompt|eval) ?[(`]|//|/\*"
+    r"|[^\s(=`]{0,60}(?:\((?!\)$)|`| ?=(?![=>]) ?)(?:\S{0,200}$|[^\n;]{0,200};)))",
     ":",
 )
 DATA_ADDRESS = shape(

@@ -1,21 +1,27 @@
-"""One shape that an attack has: a pattern, and the literals without which it cannot match."""
+"""One shape that an attack has: a pattern, the literals without which it cannot match, and what makes it harmless."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 # Whoever repeats an attack so often has made the point.
 MOST_HITS = 64
 
+Check = Callable[[re.Match[str]], bool]
+
 
 @dataclass(frozen=True)
 class Shape:
-    """`pattern` is searched only in a text that has one of `literals`: looking for those costs next to nothing."""
+    """`pattern` is searched only in a text that has one of `literals`: looking for those costs next to nothing.
+
+    A match that one of `unless` says yes to is none: it takes more than a pattern to see that it is harmless.
+    """
 
     pattern: re.Pattern[str]
     literals: tuple[str, ...]
+    unless: tuple[Check, ...] = ()
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
         """Yield the matches in `text`."""
@@ -23,12 +29,13 @@ class Shape:
             for count, match in enumerate(self.pattern.finditer(text)):
                 if count == MOST_HITS:
                     return
-                yield match
+                if not any(harmless(match) for harmless in self.unless):
+                    yield match
 
 
-def shape(pattern: str, *literals: str) -> Shape:
+def shape(pattern: str, *literals: str, unless: tuple[Check, ...] = ()) -> Shape:
     """Return the shape of `pattern`. It must not be able to backtrack far: bounded or possessive quantifiers only."""
-    return Shape(re.compile(pattern), literals)
+    return Shape(re.compile(pattern), literals, unless)
 
 
 def find_all(shapes: Iterable[Shape], text: str) -> Iterator[re.Match[str]]:

@@ -11,6 +11,8 @@ from chat.policy.shape import find_all, shape
 from chat.policy.vocabulary import SQL
 
 QUOTE = r"[\"'`´’]"
+# One that breaks out of a string, if `_is_closed` does not say otherwise.
+OUT = rf"(?P<out>{QUOTE})"
 # `/*!50000union*/` runs; any other comment stands for a space.
 COMMENT = re.compile(r"/\*!?\d{0,6}|\*/")
 EMPTY_COMMENT = re.compile(r"/\*[^*!]{0,200}\*/")
@@ -22,8 +24,29 @@ STATEMENT = re.compile(
     r"|--"
 )
 
+APOSTROPHE = re.compile(r"(?<=[a-z])'(?=[a-z])")
+# `=IF(…` at the beginning, in a line or behind a word: nothing that is put into a query begins so.
+FORMULA = re.compile(r"(?:^|\n|[^\W\d_] |: )= ?[+-]?[a-z][\w.]{1,30}\(")
+
+
+def _is_closed(match: re.Match[str]) -> bool:
+    """Whether the quote in front closes one that the text itself began: `'he' or 'she'` breaks out of nothing."""
+    mark = match["out"]
+    if mark is None:
+        return False
+    before = APOSTROPHE.sub("", match.string[: match.start("out")])
+    return before.count(mark) % 2 == 1 and not before.endswith(mark)
+
+
+def _is_in_formula(match: re.Match[str]) -> bool:
+    """Whether a spreadsheet's formula is in the text."""
+    return FORMULA.search(match.string) is not None
+
+
 CONNECTIVE = r"(?:or|and|xor|having|where|&&|\|\|)"
-LITERAL = r"(?:-?\d{1,12}|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r"?|true|false|null|char\(\d{1,3}\))"
+# No coefficient: `and 10 = 4x - y`.
+NUMBER = r"-?\d{1,12}+(?:\.\d{1,12}+)?+(?!(?!or\b)[a-z]{1,2}\b)"
+LITERAL = r"(?:" + NUMBER + r"|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r"?|true|false|null|char\(\d{1,3}\))"
 # As words only in front of what makes them SQL: `"this" or "that" in English` is none.
 COMPARISON = (
     r"(?:=(?!=)|<=>|<>|!=|<=|>=|<|>| ?\b(?:not )?(?:r?like|regexp) ?(?=['\"%(\w])| ?\bis (?:not )?(?=null|true|false"
@@ -33,22 +56,24 @@ COMPARISON = (
 # `1 or 1=1`: two constants compared behind a connective.
 TAUTOLOGY = shape(
     r"(?<![a-z_])" + CONNECTIVE + r"[ (+!~-]{0,6}+(?:not )?[ (+!~-]{0,6}+(?:\d{1,12}"
-    r"|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r")[ )]{0,4}+"
+    # Between quotes it may also be a name: `and "age" = 3`.
+    r"|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r"(?<![a-z]['\"])|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r"(?! ?= ?\d))"
+    r"[ )]{0,4}+"
     r"(?:=(?!=)|<=>| ?like ?)[ (]{0,4}+" + LITERAL,
     "=", "like",
 )  # fmt: skip
 # `' or x like y`: any comparison behind a quote and a connective.
 QUOTED_CONDITION = shape(
-    QUOTE + r"[ )%]{0,6}+" + CONNECTIVE + r"[ (!~+-]{0,6}+(?:not )?[ (]{0,4}+(?:" + QUOTE + r"?[\w.@]{0,30}+" + QUOTE
+    OUT + r"[ )%]{0,6}+" + CONNECTIVE + r"[ (!~+-]{0,6}+(?:not )?[ (]{0,4}+(?:" + QUOTE + r"?[\w.@]{0,30}+" + QUOTE
     + r"?|" + QUOTE + r"[^'\"`]{0,40}" + QUOTE + r")[ )]{0,4}+(?:\([^()]{0,40}\))?[ )]{0,4}+" + COMPARISON,
-    "or", "and", "||", "&&", "having",
+    "or", "and", "||", "&&", "having", unless=(_is_closed,),
 )  # fmt: skip
-# `' or 1 --`, `') or true #`.
+# `' or 1 --`, `') or true #`, `id=1 or 1 --`; not `plans 1 and 2 -- which one`.
 QUOTED_TRUTH = shape(
-    r"(?:^|" + QUOTE + r"|\d)[ )]{0,6}+(?:or|and|xor|&&|\|\|)[ (!~-]{0,6}+(?:not )?(?:true|false|\d{1,12}"
-    r"|" + QUOTE + r"[^'\"`]{0,20}" + QUOTE
-    + r"|exists|\w{1,12}\(\))[ );]{0,4}+(?:--|#|/\*|;|limit\b|group by\b|" + QUOTE + r"[ )]*$)",
-    "or", "and", "||", "&&",
+    r"(?:^|\d(?![^-]{1,40}-- ?[a-z]{3})|" + OUT + r")[ )]{0,6}+(?:or|and|xor|&&|\|\|)[ (!~-]{0,6}+(?:not )?"
+    r"(?:true|false|\d{1,12}|" + QUOTE + r"[^'\"`]{0,20}" + QUOTE
+    + r"|exists|\w{1,12}\(\))[ );]{0,4}+(?:--|#|/\*|limit\b|group by\b|" + QUOTE + r"[ )]*$)",
+    "or", "and", "||", "&&", unless=(_is_closed,),
 )  # fmt: skip
 QUOTED_TRUTH_AT_END = shape(
     r"^[\w@.-]{0,30}" + QUOTE + r"[ )]{0,6}+(?:or|and|xor|&&|\|\|)[ (!~-]{0,6}+(?:not )?(?:true|false|null|\d{1,12}|"
@@ -56,44 +81,55 @@ QUOTED_TRUTH_AT_END = shape(
     "or", "and", "||", "&&",
 )  # fmt: skip
 # `admin'--`: a comment behind a quote hides the rest.
-CUT_OFF = shape(QUOTE + r"[ );]{0,6}+(?:--[ +-]{0,4}+\w{0,8}|#[ +-]{0,4}+)$", "--", "#")
+CUT_OFF = shape(OUT + r"[ );]{0,6}+(?:--[ +-]{0,4}+\w{0,8}|#[ +-]{0,4}+)$", "--", "#", unless=(_is_closed,))
 # `'=''or'`, `'=0--`.
 EQUATION = shape(
     r"^[\w@.-]{0,30}" + QUOTE + r" ?(?:={1,2} ?(?:" + QUOTE + r"{1,2} ?or ?" + QUOTE + r"|\d{1,6} ?(?:--|#))"
     r"|or ?" + QUOTE + r"{2} ?[-&^*+=/ ] ?" + QUOTE + r"$)",
     "=", "or",
 )  # fmt: skip
+# A string that begins here is of a program: `execute("select …`.
+NO_STRING = r"(?<![(=,:\[+])(?<![(=,:+] )"
 # `; drop table users`, and what reads or waits behind a quote, a bracket, a number or a semicolon.
 STACKED = shape(
-    r"(?:;|" + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:drop (?:table|database|schema|user|view|index|procedure|column)"
+    r"(?:;|" + NO_STRING + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+"
+    r"(?:drop (?:table|database|schema|user|view|index|procedure|column)"
     r"|delete from|insert into"
     r"|update \S{1,40} set|shutdown|alter (?:table|user|database|login)|truncate table|create (?:or replace )?"
     r"(?:table|user|login|database|function|procedure|alias)|grant \S{1,20} (?:on|to)|declare ?@|waitfor (?:delay|time)"
     r"|select (?:[^;]{0,80}?(?:from|into)\b|sleep|pg_sleep|@@|version|user|load_file|case|benchmark|\d|null|\*)"
     r"|copy \S{1,40} (?:from|to)|backup database|attach database|load data|handler \S{1,30} open|call \S{1,30}\("
     r"|replace into|merge into|rename table|commit|rollback)(?!\w)"
-    r"|(?:;|" + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:exec(?:ute)?[ (]\S|if ?\(|begin |xp_\w|dbms_\w)",
+    r"|(?:;|" + NO_STRING + QUOTE + r"[ )]{0,6}+)[ (]{0,4}+(?:exec(?:ute)?[ (]\S|if ?\(|begin |xp_\w|dbms_\w)",
     ";", "'", '"', "`", "´",
 )  # fmt: skip
 UNION = shape(r"union[ (+]{1,3}+(?:(?:all|distinct|distinctrow)[ (+]{0,3}+)?[ (+]{0,3}+select\b", "union")
-# Functions that wait, read files or leak through errors; harmless words by themselves.
-FUNCTION = shape(
+BEFORE_FUNCTION = (
     r"(?:" + QUOTE + r"|\)|\d|\b(?:and|or|select|union|if|when|then|by|where|xor|like|in)\b|&&"
     r"|[;,|+=*(-])[ (+!~-]{0,6}+(?:select[ (]{1,3}+)?"
-    r"(?:sleep ?\( ?\d|benchmark ?\( ?\d|pg_sleep ?\(|extractvalue ?\(|updatexml ?\(|load_file ?\(|xp_\w{3,20}"
+)
+# Functions that wait, read files or leak through errors; harmless words by themselves.
+FUNCTION = shape(
+    BEFORE_FUNCTION + r"(?:sleep ?\( ?\d|benchmark ?\( ?\d|pg_sleep ?\(|extractvalue ?\(|updatexml ?\(|load_file ?\("
+    r"|xp_\w{3,20}"
     r"|dbms_\w{2,20}\."
     r"|utl_\w{3,10}\.|randomblob ?\(|sysobjects|information_schema|into (?:out|dump)file|@@\w{3,20}"
-    r"|ascii ?\( ?(?:substr|mid|lower|upper)"
+    r"|ascii ?\( ?(?:substr|lower|upper)"
     r"|substr(?:ing)? ?\( ?\(? ?(?:select|user|database|version|@@|password)|mid ?\( ?\(? ?select|exists ?\( ?select"
     r"|name_const ?\(|exp ?\( ?~"
-    r"|procedure analyse|char ?\( ?\d{2,3} ?[,)]|waitfor delay|sqlite_version ?\(|sqlite_master|pg_read_file ?\("
+    r"|procedure analyse|waitfor delay|sqlite_version ?\(|sqlite_master|pg_read_file ?\("
     r"|case when|concat ?\( ?0x"
-    r"|if ?\( ?\(? ?(?:\d{1,6} ?=|substr|select|ascii|now|length)|geometrycollection ?\(|polygon ?\(|multipoint ?\("
+    r"|if ?\( ?\(? ?(?:substr|select|ascii)|geometrycollection ?\(|polygon ?\(|multipoint ?\("
     r"|json_keys ?\(|gtid_sub)",
     "sleep", "benchmark", "extractvalue", "updatexml", "load_file", "xp_", "dbms_", "utl_", "randomblob",
     "sysobjects", "information_schema", "into ", "@@", "ascii", "substr", "mid", "exists", "name_const", "exp",
-    "analyse", "char", "waitfor", "sqlite_", "pg_read", "case when", "concat", "if", "geometry", "polygon",
+    "analyse", "waitfor", "sqlite_", "pg_read", "case when", "concat", "if", "geometry", "polygon",
     "multipoint", "json_keys", "gtid",
+)  # fmt: skip
+# Those that spreadsheets have as well.
+SHEET_FUNCTION = shape(
+    BEFORE_FUNCTION + r"(?:char ?\( ?\d{2,3} ?[,)]|if ?\( ?\(? ?(?:\d{1,6} ?=|now|length)|ascii ?\( ?mid)",
+    "char", "if", "ascii", unless=(_is_in_formula,),
 )  # fmt: skip
 # `sleep(5)#`: put in the place of a value.
 PLACED = shape(
@@ -110,16 +146,18 @@ ORDER = shape(
 )
 # `' || (select …)`, `'+(select …)+'`.
 JOINED = shape(
-    QUOTE + r"[ )]{0,6}+(?:and|or|xor|\|\||&&|\+|-|\*|/|=|like|;|\^|div)[ (!~]{0,6}+(?:select|case|if|exists|not"
-    r"|ascii|length|substr\w{0,6}"
-    r"|chr|char|concat|cast|convert|user|version|db_name|current_user|database|hex|ord|mid|row)\b"
-    r"|" + QUOTE + r" ?\|\| ?" + QUOTE,
-    "'", '"', "`", "´",
+    OUT + r"(?:[ )]{0,6}+(?:(?:and|or|xor|like|div|\|\||&&|\+|-|\*|/|=|;|\^)[ (!~]{0,6}+(?:select\b|case when\b"
+    r"|not ?(?:\d|\(|true|false|null|exists)|(?:if|exists|ascii|length|substr\w{0,6}|chr|char|concat|cast|convert|user"
+    r"|version|db_name|database|hex|ord|mid|row) ?\()"
+    # As words they are said of words: `'we' or user`.
+    r"|(?:\|\||\+|-|\*|\^)[ (!~]{0,6}+(?:user|version|current_user|database)\b)"
+    r"| ?\|\| ?" + QUOTE + r")",
+    "'", '"', "`", "´", unless=(_is_closed,),
 )  # fmt: skip
 
 SHAPES = (
     TAUTOLOGY, QUOTED_CONDITION, QUOTED_TRUTH, QUOTED_TRUTH_AT_END, CUT_OFF, EQUATION, STACKED, UNION, FUNCTION,
-    SUBQUERY, PLACED, ORDER, JOINED,
+    SUBQUERY, PLACED, ORDER, JOINED, SHEET_FUNCTION,
 )  # fmt: skip
 VOCABULARY = frozenset(SQL)
 

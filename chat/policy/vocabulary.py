@@ -53,6 +53,12 @@ ATTACKING = _words(
     sysinfo gawk strings uptime iptables vssadmin
     """
 )
+# Of them, and of what only speaks, those that are the second half of a title or one of a list: `house & tree`.
+TITLED = _words(
+    """
+    tree strings ps dash bash curl del tac uptime echo
+    """
+)
 # Commands that are also words, or that honest lines are full of: they count only with what follows in an attack.
 COMMON = _words(
     """
@@ -72,15 +78,16 @@ ALONE = _words(
 USUAL = _words(
     """
     cd mkdir apt apt-get npm npx pip cargo go yarn brew dnf yum cmake make gcc git docker python java echo sudo
-    command
+    command rsync
     """
 )
 # What is written as an argument more often than in a sentence.
 NAMES = _words(
     """
-    hello foo bar root user password localhost evil attacker exe txt etc import exit if
+    hello test foo bar root user password localhost evil attacker exe txt etc import exit if
     """
 )
+COMMANDS = frozenset([*ATTACKING, *COMMON, *USUAL, *NAMES])
 # Of pages and scripts.
 SCRIPT = _words(
     """

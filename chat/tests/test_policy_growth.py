@@ -6,14 +6,16 @@ import time
 
 import pytest
 
-from chat.policy import command, paths, script, sql
+from chat.policy import command, naming, paths, script, sql
 from chat.policy.judging import judge
 from chat.policy.normalise import normalise
 from chat.policy.quoting import set_apart
 
 PATTERNS = [each.pattern for kind in (command, script, paths, sql) for each in kind.SHAPES] + [
-    command.SUBSTITUTED, command.SPLITTING, command.QUOTED_PART, command.DEVELOPING,
-    script.SCRIPT_BODY, script.MARKUP, script.ADDRESS, sql.COMMENT, sql.EMPTY_COMMENT, sql.STATEMENT,
+    command.SUBSTITUTED, command.SPLITTING, command.QUOTED_PART, command.DEVELOPING, command.NAME, command.COLUMN,
+    naming.CELL, naming.OWN_LINE, naming.ASSIGNMENT, naming.LOOKING_ROUND, naming.OWN_COMMAND,
+    script.SCRIPT_BODY, script.MARKUP, script.ADDRESS, sql.COMMENT, sql.EMPTY_COMMENT, sql.STATEMENT, sql.FORMULA,
+    sql.APOSTROPHE,
 ]  # fmt: skip
 # What the patterns begin with or repeat: each again and again is what could make one of them come back to it.
 PUMPS = [
@@ -30,6 +32,10 @@ PUMPS = [
     *("' order by ", "order by 1,"),
     *("if (", "case when ", "char(1", "; select ", "'; select a ", "sleep(", "{cat,", "w'h'"),
     *("\\c", "a@", "cd ", "cd a "),
+    *("a | ", "name | id | ", "a & tree ", "a; tree ", "for a; do ", "if (a && id ", "export a=", "a:a: "),
+    *("ab=$(date -", "[ -"),
+    *("where a ", "select a ", "= a(", "it's ' or a = b "),
+    *("javascript: a", "javascript: a(", "<a onx={a", "on={a", "from '../", "cd ../"),
     *("``` \n", "```", "~~~\n", "\n> ", "\n    a", "“", "“a", "„", "«", "a`", "`a` "),
 ]  # fmt: skip
 LENGTHS = (1500, 6000)
