@@ -6,6 +6,7 @@ now and then. Method names are Twisted's; sasha/tests/test_requests.py holds eve
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections import Counter
@@ -26,6 +27,8 @@ FORM_BYTES = 64 * 1024
 BODY_BYTES = 2 * protocol.FRAME_LIMIT
 # Of all the bodies under way from one address, beside one import: they take memory, and room for temporary files.
 HELD_BYTES = 64 * 1024 * 1024
+# Between two requests.
+IDLE_SECONDS = 60
 # For all of a request's head, from its first byte on.
 HEAD_SECONDS = 15
 # For all of a body, and on top the time that it takes at the slowest rate.
@@ -56,6 +59,11 @@ def body_limit(target: bytes) -> int:
 class Request(WebRequest):
     """One request; what the server itself answers has the headers of every response."""
 
+    def __init__(self, channel: Channel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        # Kept, since a request loses its channel with the connection.
+        self.writable, self.cut = channel.writable, channel.forceAbortClient
+
     def gotLength(self, length: int | None) -> None:
         """Make room for the body: what is small stays in memory, also where nobody has said how long it will be."""
         if self.channel.limit <= BODY_BYTES:
@@ -72,6 +80,12 @@ class Request(WebRequest):
         if not self.channel.is_refused:
             super().handleContentChunk(data)
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Send what the application says; to HEAD no body: Twisted leaves out the first piece of one alone."""
+        if message["type"] == "http.response.body" and self.method == b"HEAD":
+            message = {**message, "body": b""}
+        super().handle_reply(message)
+
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Answer instead of the application: as Daphne does, without its page."""
         content = _error(status)
@@ -87,6 +101,12 @@ class Channel(HTTPChannel):
     limit = 0
     is_refused = False
     _is_idle = True
+    _abortingCall: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writable = asyncio.Event()
+        self.writable.set()
 
     def connectionMade(self) -> None:
         self.factory.enter(self.transport)
@@ -95,6 +115,21 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Any) -> None:
         self.factory.leave(self.transport)
         super().connectionLost(reason)
+        self.writable.set()
+
+    def pauseProducing(self) -> None:
+        self.writable.clear()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.writable.set()
+
+    def loseConnection(self) -> None:
+        """Close once the rest has been read, and soon in any case; Twisted alone waits for ever for who does not."""
+        if self._abortingCall is None:
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        super().loseConnection()
 
     def resetTimeout(self) -> None:
         """Do not let every byte buy more time, as Twisted does: what is set is for a whole head, or a whole body."""
@@ -179,6 +214,7 @@ class Factory(HTTPFactory):
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
+        self.timeOut = IDLE_SECONDS
         # By their transports, which stay the same where a connection becomes a WebSocket.
         self._open: dict[Any, Line] = {}
         self._by_address: Counter[str | None] = Counter()

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,14 +208,16 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(stderr: IO[str] | None = None, **environment: str) -> Iterator[ServerProcess]:
-    """Run `python -m sasha.server` on a free port and on the database of the test, which must be transactional.
+def server_process(
+    stderr: IO[str] | None = None, program: Sequence[str] = ("-m", "sasha.server"), **environment: str
+) -> Iterator[ServerProcess]:
+    """Run Python's `program` on a free port and on the database of the test, which must be transactional.
 
     What it logs goes to `stderr`, or where the tester's own goes.
     """
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "sasha.server"],
+        [sys.executable, *program],
         cwd=settings.BASE_DIR,
         env=server_environment() | {"PORT": str(port)} | environment,
         stdout=subprocess.PIPE,

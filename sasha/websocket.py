@@ -49,6 +49,10 @@ class Protocol(WebSocketProtocol):
     def stopProducing(self) -> None:
         self.writable.set()
 
+    def cut(self) -> None:
+        """End the connection at once: nobody reads."""
+        self.dropConnection(abort=True)
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         super().onMessage(payload, isBinary)
         if self.application_queue.qsize() >= INBOUND_FRAMES:
