@@ -167,6 +167,8 @@ class Channel(HTTPChannel):
         self.refuse(400)
 
     def allHeadersReceived(self) -> None:
+        # Whoever asks would choose what every link begins with; a WebSocket has its headers from here, too.
+        self.requests[-1].requestHeaders.removeHeader(b"Daphne-Root-Path")
         self.limit = body_limit(self._path)
         if self.length is not None and self.length > self.limit:
             # Twisted goes on to read a body, and finds that it is refused.

@@ -149,6 +149,18 @@ async def test_what_no_view_answers_has_the_headers_too(transactional_db):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
+async def test_no_header_moves_the_site_to_another_path(server):
+    """Daphne takes one for SCRIPT_NAME, from whoever sends it."""
+    for value in ("//evil.example", "/elsewhere", "%0d%0a", "é", ""):
+        line = f"Daphne-Root-Path: {value}"
+        status, headers, _ = await converse(server.port, head("/admin/", line, method="GET"))
+        assert (status, headers["location"]) == (302, "/admin/login/?next=/admin/")
+        status, *_ = await converse(server.port, head("/ws?session=a", *HANDSHAKE, line, method="GET"))
+        assert status == 101
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 async def test_no_compression_is_agreed_on(server):
     """What is small on the wire may be without end when it is unpacked."""
     offered = [
