@@ -19,7 +19,7 @@ from django.urls import reverse
 from twisted.web.http import HTTPChannel
 
 from chat import protocol, rates
-from sasha.headers import complete
+from sasha.headers import Headers, came_over_tls, complete
 
 # What a form adds to its file.
 FORM_BYTES = 64 * 1024
@@ -89,7 +89,7 @@ class Request(WebRequest):
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Answer instead of the application: as Daphne does, without its page."""
         content = _error(status)
-        headers = _headers(len(content))
+        headers = _headers(len(content), self)
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
 
@@ -195,7 +195,9 @@ class Channel(HTTPChannel):
         self.is_refused = True
         self.setTimeout(None)
         content = _error(status)
-        headers = [*_headers(len(content)), (b"Connection", b"close")]
+        # There is no request where its first line is none.
+        request = self.requests[-1] if self.requests else None
+        headers = [*_headers(len(content), request), (b"Connection", b"close")]
         self.writeHeaders(b"HTTP/1.1", str(status).encode(), SENTENCES[status].encode(), headers)
         self.write(content)
         self.callLater(LINGER_SECONDS, self.transport.abortConnection)
@@ -273,6 +275,8 @@ def _error(status: int) -> bytes:
     return json.dumps(error).encode()
 
 
-def _headers(length: int) -> list[tuple[bytes, bytes]]:
+def _headers(length: int, request: Request | None) -> Headers:
     own = [(b"Content-Type", b"application/json"), (b"Content-Length", str(length).encode())]
-    return complete(own, is_secure=False)
+    asked = request.requestHeaders.getAllRawHeaders() if request else ()
+    given = [(name.lower(), value) for name, values in asked for value in values]
+    return complete(own, is_secure=came_over_tls(given))

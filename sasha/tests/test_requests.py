@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from types import SimpleNamespace
 
 import pytest
@@ -145,6 +146,32 @@ async def test_what_no_view_answers_has_the_headers_too(transactional_db):
             assert headers.items() >= WANTED.items(), path
             assert headers["content-security-policy"].startswith("default-src 'none'")
             assert "daphne" not in body.decode().lower()
+
+
+PRODUCTION = {
+    "SASHA_MODE": "production",
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "ALLOWED_HOSTS": "127.0.0.1",
+    "BEHIND_PROXY": "true",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_behind_a_proxy_with_tls_refusals_tell_browsers_to_insist_on_it(transactional_db):
+    asked = [
+        ("/", ["X-A: a\x0bb"], 400),
+        ("/import", ["Content-Length: 999999999"], 413),
+        ("/ws?session=a", [*HANDSHAKE, "Origin: http://evil.example"], 403),
+        ("/ws?session=a", [*UPGRADE, "Sec-WebSocket-Version: 99"], 400),
+    ]
+    with server_process(**PRODUCTION) as server:
+        for path, lines, status in asked:
+            for scheme in ("https", "http"):
+                line = f"X-Forwarded-Proto: {scheme}"
+                got, headers, _ = await converse(server.port, head(path, line, *lines, method="GET"))
+                assert got == status, path
+                assert ("strict-transport-security" in headers) is (scheme == "https"), path
 
 
 @pytest.mark.django_db(transaction=True)
