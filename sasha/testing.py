@@ -200,6 +200,11 @@ class ServerProcess:
             return psutil.Process(self.process.pid).children(recursive=True)
         return []
 
+    def peak_bytes(self) -> int:
+        """Return the most memory that it has had so far: proc(5)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import secrets
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +28,7 @@ from sasha.requests import (
     Factory,
     body_limit,
 )
-from sasha.testing import ServerProcess, server_process
+from sasha.testing import server_process
 from sasha.tests.test_headers import WANTED
 
 LIMIT = 1_000_000
@@ -110,16 +108,10 @@ async def test_a_form_is_read_once_and_by_django(transactional_db):
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * size + b"\r\n--x--\r\n"
     lines = [f"Content-Length: {len(form)}", "Content-Type: multipart/form-data; boundary=x"]
     with server_process() as server:
-        before = peak_of(server)
+        before = server.peak_bytes()
         status, *_ = await converse(server.port, head("/import", *lines), form)
         assert status == 403
-        assert peak_of(server) - before < 3 * size
-
-
-def peak_of(server: ServerProcess) -> int:
-    """Return the most memory that the server has had so far, in bytes: proc(5)."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+        assert server.peak_bytes() - before < 3 * size
 
 
 @pytest.mark.django_db(transaction=True)
