@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections import Counter
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -20,7 +20,8 @@ from django.urls import reverse
 from twisted.web.http import HTTPChannel
 
 from chat import protocol, rates, tokens
-from sasha.headers import Headers, came_over_tls, complete
+from sasha.headers import Headers
+from sasha.refusals import make_refusal
 
 # What a form adds to its file.
 FORM_BYTES = 64 * 1024
@@ -41,17 +42,6 @@ BODY_SECONDS = 30
 SLOWEST_BYTES_PER_SECOND = 8 * 1024
 # How long what is still being sent is read and thrown away, so that its sender gets to read the refusal.
 LINGER_SECONDS = 2.0
-# After which somebody who found no room may try again.
-RETRY_SECONDS = 10
-CODES = {401: "sign_in", 413: "too_large", 429: "too_many", 503: "too_many"}
-SENTENCES = {
-    400: "This request is malformed.",
-    401: "Sign in first.",
-    413: "This is too large.",
-    429: "Too much comes from your address at once. Try again in a moment.",
-    500: "Something went wrong here.",
-    503: "Too much comes in at once. Try again in a moment.",
-}
 
 
 def body_limit(target: bytes) -> int:
@@ -103,8 +93,7 @@ class Request(WebRequest):
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Answer instead of the application: as Daphne does, without its page."""
-        content = _error(status)
-        headers = _headers(len(content), self)
+        headers, content = make_refusal(status, _pairs(self))
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
 
@@ -217,13 +206,10 @@ class Channel(HTTPChannel):
             return
         self.is_refused = True
         self.setTimeout(None)
-        content = _error(status)
         # There is no request where its first line is none.
-        request = self.requests[-1] if self.requests else None
-        headers = [*_headers(len(content), request), (b"Connection", b"close")]
-        if status in (429, 503):
-            headers.append((b"Retry-After", str(RETRY_SECONDS).encode()))
-        self.writeHeaders(b"HTTP/1.1", str(status).encode(), SENTENCES[status].encode(), headers)
+        headers, content = make_refusal(status, _pairs(self.requests[-1]) if self.requests else [])
+        reason = HTTPStatus(status).phrase.encode()
+        self.writeHeaders(b"HTTP/1.1", str(status).encode(), reason, [*headers, (b"Connection", b"close")])
         self.write(content)
         self.callLater(LINGER_SECONDS, self.transport.abortConnection)
 
@@ -298,6 +284,11 @@ def _brings_account(headers: Any) -> bool:
     return settings.LOCAL_MODE or settings.SESSION_COOKIE_NAME in cookies or tokens.is_meant(authorization)
 
 
+def _pairs(request: Request) -> Headers:
+    """Return the headers of a request as the application gets them."""
+    return [(name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+
+
 def _texts(headers: Any, name: bytes) -> list[str]:
     return [value.decode("latin1") for value in headers.getRawHeaders(name, ())]
 
@@ -311,15 +302,3 @@ def _take(counter: Counter[str | None], address: str | None, count: int) -> None
     counter[address] -= count
     if counter[address] <= 0:
         del counter[address]
-
-
-def _error(status: int) -> bytes:
-    error = {"type": protocol.Error.type, "error": SENTENCES.get(status, ""), "code": CODES.get(status, "failed")}
-    return json.dumps(error).encode()
-
-
-def _headers(length: int, request: Request | None) -> Headers:
-    own = [(b"Content-Type", b"application/json"), (b"Content-Length", str(length).encode())]
-    asked = request.requestHeaders.getAllRawHeaders() if request else ()
-    given = [(name.lower(), value) for name, values in asked for value in values]
-    return complete(own, is_secure=came_over_tls(given))
