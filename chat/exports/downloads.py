@@ -1,4 +1,4 @@
-"""How many files of one person are made at once: each has an attachment in memory while its reader is slow."""
+"""How many files of one person are made at once: each has a thread, a connection and a conversation in memory."""
 
 from __future__ import annotations
 

@@ -8,12 +8,10 @@ import re
 import secrets
 from collections.abc import Iterator
 
+from chat.exports.attached import read_pieces
 from chat.exports.document import Carrier, left_out
 from chat.exports.rows import Rows, fetch
-from chat.models import Attachment, Conversation
-
-# Of an attachment at a time: whole groups of three bytes, which become 64 KiB of text.
-STEP_BYTES = 48 * 1024
+from chat.models import Conversation
 
 
 def write_json(rows: Rows, carry: Carrier = left_out) -> str:
@@ -22,19 +20,12 @@ def write_json(rows: Rows, carry: Carrier = left_out) -> str:
 
 
 def write_json_with_files(conversation: Conversation) -> Iterator[bytes]:
-    """Yield the whole tree in pieces, each attachment where it belongs: only one is in memory at a time."""
+    """Yield the whole tree in pieces, with the bytes of each attachment where they belong."""
     # Made after everything that could hold it has been written.
     rows, mark = fetch(conversation), secrets.token_hex()
     text = write_json(rows, lambda attachment: {"data": f"{mark}{attachment.pk}"})
     for number, part in enumerate(re.split(f"{mark}(.{{36}})", text)):
         if number % 2:
-            yield from _in_base64(part)
+            yield from map(base64.b64encode, read_pieces(part))
         else:
             yield part.encode(errors="replace")
-
-
-def _in_base64(key: str) -> Iterator[bytes]:
-    # None where it has been deleted meanwhile.
-    for data in Attachment.objects.filter(pk=key).values_list("data", flat=True):
-        for start in range(0, len(data), STEP_BYTES):
-            yield base64.b64encode(data[start : start + STEP_BYTES])
