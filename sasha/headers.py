@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from sasha.csp import BARE_POLICY, HEADER
+from sasha.proxy import forwarded
 
 # Everything that a page of a chat does not need. Left alone is what the copy buttons do: clipboard-write.
 FEATURES_OFF = (
@@ -58,6 +59,12 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_completed if scope["type"] == "http" else send)
+
+
+def came_over_tls(headers: Headers) -> bool:
+    """Whether a request with these headers, their names in small letters, has come to a proxy of ours over TLS."""
+    told = forwarded({"type": "http", "headers": headers}, settings.PROXIES) if settings.PROXIES else {}
+    return told.get("scheme") == "https"
 
 
 def complete(headers: Headers, *, is_secure: bool) -> Headers:

@@ -14,6 +14,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import sys
 from typing import Any, cast
 
@@ -47,9 +48,11 @@ logger = logging.getLogger("sasha.server")
 
 # Twisted's own is 50: a burst of connections would wait for the kernel's retries.
 BACKLOG = 2048
-# Seconds that a socket may leave 64 KiB unread before it is cut.
+# Seconds that whoever reads may leave 64 KiB unread before they are cut.
 STALL_SECONDS = 20.0
-READER_LOOK_SECONDS = 0.02
+# What the kernel takes of one connection before it can be sent. By itself it takes 4 MB, and asks for more only after a
+# third of that has been read.
+UNSENT_BYTES = 64 * 1024
 # Seconds between the close frame and the end of the process.
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 15
@@ -109,6 +112,8 @@ class Server(daphne.server.Server):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self.ports.append(port)
+        # Connections have it from the socket that they came in by.
+        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         address = port.getHost()
         host = f"[{address.host}]" if ":" in address.host else address.host
         print(f"Sasha Studio is at http://{host}:{address.port}", flush=True)
@@ -120,25 +125,16 @@ class Server(daphne.server.Server):
             self._fail(f"The server cannot listen: {failure.getErrorMessage()}")
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Send what the application says, and hold it up while a socket does not read."""
-        if isinstance(protocol, Protocol) and message["type"] == "websocket.send" and not protocol.writable.is_set():
+        """Send what the application says, and hold it up while what was sent before waits in memory.
+
+        A body comes in pieces, a large one that was made whole too: Django sends 64 KiB at a time.
+        """
+        if message["type"] in ("websocket.send", "http.response.body") and not protocol.writable.is_set():
             try:
                 await asyncio.wait_for(protocol.writable.wait(), STALL_SECONDS)
             except TimeoutError:
-                protocol.dropConnection(abort=True)
-        if message["type"] == "http.response.body" and message.get("more_body"):
-            await self._wait_for_reader(protocol)
+                protocol.cut()
         await super().handle_reply(protocol, message)
-
-    async def _wait_for_reader(self, request: Any) -> None:
-        """Hold up a streamed response, such as an archive, while what was sent of it waits in memory."""
-        until = asyncio.get_running_loop().time() + STALL_SECONDS
-        # Twisted's own flag, moved by its transport; the channel is gone once the connection is.
-        while (channel := getattr(request, "channel", None)) and channel._waitingForTransport:
-            if asyncio.get_running_loop().time() > until:
-                channel.forceAbortClient()
-                return
-            await asyncio.sleep(READER_LOOK_SECONDS)
 
     def kill_all_applications(self) -> defer.Deferred[None]:
         """Drain before the reactor stops; Daphne alone would cut every connection and abandon the children."""

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,6 +207,11 @@ class ServerProcess:
             return psutil.Process(self.process.pid).children(recursive=True)
         return []
 
+    def peak_bytes(self) -> int:
+        """Return the most memory that it has had so far: proc(5)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:
@@ -215,14 +220,16 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(stderr: IO[str] | None = None, **environment: str) -> Iterator[ServerProcess]:
-    """Run `python -m sasha.server` on a free port and on the database of the test, which must be transactional.
+def server_process(
+    stderr: IO[str] | None = None, program: Sequence[str] = ("-m", "sasha.server"), **environment: str
+) -> Iterator[ServerProcess]:
+    """Run Python's `program` on a free port and on the database of the test, which must be transactional.
 
     What it logs goes to `stderr`, or where the tester's own goes.
     """
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "sasha.server"],
+        [sys.executable, *program],
         cwd=settings.BASE_DIR,
         env=server_environment() | {"PORT": str(port)} | environment,
         stdout=subprocess.PIPE,

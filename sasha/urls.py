@@ -13,6 +13,9 @@ from sasha.words import words
 # The lists need the width, and the header has the doors.
 admin.site.enable_nav_sidebar = False
 
+handler400 = "sasha.errors.bad_request"
+handler403 = "sasha.errors.forbidden"
+handler404 = "sasha.errors.not_found"
 handler500 = "sasha.errors.server_error"
 
 # The admin's own pages beside its lists; what it would take for an app's name comes first.

@@ -13,7 +13,7 @@ from typing import Any
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from chat import protocol
-from sasha.headers import complete
+from sasha.headers import came_over_tls, complete
 
 # Frames of one socket that wait for the application before no more are read from it.
 INBOUND_FRAMES = 16
@@ -48,6 +48,10 @@ class Protocol(WebSocketProtocol):
 
     def stopProducing(self) -> None:
         self.writable.set()
+
+    def cut(self) -> None:
+        """End the connection at once: nobody reads."""
+        self.dropConnection(abort=True)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         super().onMessage(payload, isBinary)
@@ -100,7 +104,9 @@ class Protocol(WebSocketProtocol):
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """Answer a handshake that comes to nothing, with the headers of every response."""
         code = self.refusal if code == CODE_OF_REJECTED else code
-        wanted = complete([(b"Content-Length", b"0"), (b"Connection", b"close")], is_secure=False)
+        given = [(name.encode("latin1"), value.encode("latin1")) for name, value in self.http_headers.items()]
+        own = [(b"Content-Length", b"0"), (b"Connection", b"close")]
+        wanted = complete(own, is_secure=came_over_tls(given))
         headers = [(name.decode(), value.decode()) for name, value in wanted]
         super().failHandshake(HTTPStatus(code).phrase, code, [*(responseHeaders or ()), *headers])
 

@@ -14,9 +14,11 @@ from django.contrib.auth.models import User
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
+from chat.exports.attached import read_pieces
 from chat.exports.files import name_file
 from chat.exports.rows import Rows, fetch
 from chat.exports.texts import title_of, write_markdown
+from chat.exports.tree import write_json
 from chat.models import Account, ApiToken, Attachment, AttachmentKind, Conversation, Share
 from providers.cells import Echo, guard
 from providers.models import Attempt
@@ -95,15 +97,16 @@ def _write_conversation(archive: zipfile.ZipFile, rows: Rows) -> Iterator[None]:
     stem = f"{conversation.created_at:%Y-%m-%d} {title_of(conversation)}"
     name = name_file(stem, "").rstrip(".")
     for extension, text in (
-        ("json", _as_json(rows.as_document(_name_member))),
+        ("json", write_json(rows, _name_member)),
         ("md", write_markdown(rows.as_reading(reasoning=True))),
     ):
         archive.writestr(f"conversations/{name} {str(conversation.pk)[:8]}.{extension}", text.encode(errors="replace"))
         yield
     for attachment in rows.attachments:
-        for data in Attachment.objects.filter(pk=attachment.pk).values_list("data", flat=True):
-            archive.writestr(_member_of(attachment), bytes(data))
-        yield
+        with archive.open(_member_of(attachment), "w") as member:
+            for piece in read_pieces(attachment.pk):
+                member.write(piece)
+                yield
 
 
 def _member_of(attachment: Attachment) -> str:

@@ -5,7 +5,6 @@ docs/export.md describes it, docs/conversation.schema.json checks it.
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -41,11 +40,6 @@ SETTINGS = ("title", "has_own_title", "pinned", "archived", "system_prompt", "pa
 
 # Turns an attachment into the fields that say where its bytes are: `data` or `file`; none where they are left out.
 Carrier = Callable[[Attachment], dict[str, str]]
-
-
-def in_base64(attachment: Attachment) -> dict[str, str]:
-    """Carry the bytes of an attachment in the document itself."""
-    return {"data": base64.b64encode(attachment.data).decode()}
 
 
 def left_out(attachment: Attachment) -> dict[str, str]:

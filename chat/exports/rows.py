@@ -34,8 +34,8 @@ class Rows(NamedTuple):
         return make_document(self.conversation, self.messages, self.attachments, carry)
 
 
-def fetch(conversation: Conversation, *, with_data: bool = False) -> Rows:
-    """Return what an export needs: two queries. `with_data`: the bytes of attachments too."""
+def fetch(conversation: Conversation) -> Rows:
+    """Return what an export needs, but for the bytes of attachments: two queries."""
     messages = list(Message.objects.filter(conversation=conversation).order_by("created_at", "pk"))
     attachments = Attachment.objects.filter(message__conversation=conversation).order_by("created_at", "pk")
-    return Rows(conversation, messages, list(attachments if with_data else attachments.defer("data")))
+    return Rows(conversation, messages, list(attachments.defer("data")))

@@ -1,23 +1,30 @@
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
+import secrets
 from pathlib import Path
 
 import jsonschema
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
+from django.core import signing
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from chat.database import db
 from chat.exports.files import name_file
 from chat.exports.texts import _quote, stands_alone
-from chat.models import Conversation, Message
+from chat.identity import GUEST_COOKIE, SALT
+from chat.models import Attachment, Conversation, Message
 from chat.tests.talks import answer, make_full_talk, make_talk, say
+from sasha.testing import PATIENCE, server_process
 
 pytestmark = pytest.mark.django_db
 
@@ -80,9 +87,52 @@ def test_json_has_every_branch_and_follows_its_schema(alice, as_alice):
     assert (cut["ending"], cut["cost_usd"], cut["usage"]["output_tokens"]) == ("length", "0.000123000000", 40)
     assert document["messages"][1]["cost_usd"] is None
     assert "data" not in document["messages"][0]["attachments"][0]
-    whole = json.loads(download(as_alice, talk, "json", "?attachments=1").content)
-    assert whole["messages"][0]["attachments"][0]["data"] == "WWVhc3Q/"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_json_has_the_bytes_of_attached_files_where_it_is_asked_for():
+    alice = await db(User.objects.create_user, "alice")
+    talk = await db(make_full_talk, alice)
+    data = bytes(range(256)) * 4000
+    await Attachment.objects.acreate(
+        owner=alice, message=await talk.messages.afirst(), kind="text", name="b", data=data
+    )
+    client = AsyncClient()
+    await client.aforce_login(alice)
+    response = await client.get(reverse("chat:export-json", args=[talk.pk]) + "?attachments=1")
+    whole = json.loads(b"".join([piece async for piece in response.streaming_content]))
     jsonschema.validate(whole, SCHEMA)
+    attached = whole["messages"][0]["attachments"]
+    assert [base64.b64decode(attachment.pop("data")) for attachment in attached] == [b"Yeast?", data]
+    response = await client.get(reverse("chat:export-json", args=[talk.pk]))
+    assert json.loads(response.content)["messages"][0]["attachments"] == attached
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/c/{talk}/export.json?attachments=1", "/account/export"])
+async def test_a_download_does_not_take_the_memory_of_all_its_files(path):
+    alice = await User.objects.acreate(username="guest-alice")
+    talk = await Conversation.objects.acreate(owner=alice, name="a")
+    message = await Message.objects.acreate(conversation=talk, role="user", text="Look")
+    # Random, so that no packing makes it small.
+    data = secrets.token_bytes(8_000_000)
+    for name in "abcdefgh":
+        await Attachment.objects.acreate(owner=alice, message=message, kind="text", name=name, data=data)
+    cookie = f"{GUEST_COOKIE}={signing.dumps('alice', salt=SALT)}"
+    with server_process() as server:
+        before = server.peak_bytes()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        path = path.format(talk=talk.pk)
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        read = 0
+        while piece := await asyncio.wait_for(reader.read(1_000_000), PATIENCE):
+            read += len(piece)
+        writer.close()
+        assert read > 8 * len(data)
+        # SQLite itself unpacks one of them.
+        assert server.peak_bytes() - before < 5 * len(data)
 
 
 def test_the_schema_refuses_what_no_export_has(alice, as_alice):

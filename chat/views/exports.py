@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -22,10 +21,11 @@ from django.views.decorators.http import require_safe
 
 from chat.database import stepwise
 from chat.exports.archive import write_archive
-from chat.exports.document import in_base64, left_out
+from chat.exports.downloads import in_turn
 from chat.exports.files import as_download, name_file
 from chat.exports.rows import Rows, fetch
 from chat.exports.texts import title_of, write_markdown, write_text
+from chat.exports.tree import write_json, write_json_with_files
 from chat.identity import get_user_or_404
 from chat.models import Conversation
 from chat.signals import tell
@@ -33,19 +33,17 @@ from chat.views.account import person_required
 
 
 class Format(NamedTuple):
-    """A way to write a conversation down. `write` takes its rows and whether the option was chosen."""
+    """A way to write a conversation down. `write` takes its rows and whether the option was chosen.
+
+    With its option, what `stream` yields is sent instead, where there is one.
+    """
 
     media_type: str
     label: str | Promise
     option: str
     option_label: str | Promise
     write: Callable[[Rows, bool], str]
-
-
-def write_json(rows: Rows, with_data: bool) -> str:
-    """Return the whole tree; attachments with their bytes or by name alone."""
-    document = rows.as_document(in_base64 if with_data else left_out)
-    return json.dumps(document, ensure_ascii=False, indent=1)
+    stream: Callable[[Conversation], Iterator[bytes]] | None = None
 
 
 FORMATS = {
@@ -68,7 +66,8 @@ FORMATS = {
         _("JSON: every branch with all that is known, to import again"),
         "attachments",
         _("With the attached files"),
-        write_json,
+        lambda rows, _chosen: write_json(rows),
+        write_json_with_files,
     ),
 }
 
@@ -100,9 +99,12 @@ def export(request: HttpRequest, conversation_id: uuid.UUID, extension: str) -> 
     option = request.GET.get(chosen.option) == "1"
     if request.method == "GET":
         tell("chat.conversation.exported", found.owner, "conversation", found.pk, format=extension)
-    text = chosen.write(fetch(found, with_data=option), option)
-    # A lone surrogate cannot be sent; none is stored, but a file must not fail for one.
-    response = HttpResponse(text.encode(errors="replace"), content_type=f"{chosen.media_type}; charset=utf-8")
+    media_type = f"{chosen.media_type}; charset=utf-8"
+    if option and chosen.stream:
+        response = _stream(found.owner_id, partial(chosen.stream, found), media_type)
+    else:
+        # A lone surrogate cannot be sent; none is stored, but a file must not fail for one.
+        response = HttpResponse(chosen.write(fetch(found), option).encode(errors="replace"), content_type=media_type)
     return as_download(response, name_file(title_of(found), extension))
 
 
@@ -115,5 +117,8 @@ def everything(request: HttpRequest) -> HttpResponseBase:
     if request.method == "GET":
         tell("chat.archive.exported", user, "user", user.pk)
     make = partial(write_archive, user, get_language())
-    response = StreamingHttpResponse(stepwise(make), content_type="application/zip")
-    return as_download(response, f"sasha-studio-{timezone.localdate()}.zip")
+    return as_download(_stream(user.pk, make, "application/zip"), f"sasha-studio-{timezone.localdate()}.zip")
+
+
+def _stream(user_id: int, make: Callable[[], Iterator[bytes]], media_type: str) -> HttpResponseBase:
+    return StreamingHttpResponse(in_turn(user_id, stepwise(make)), content_type=media_type)

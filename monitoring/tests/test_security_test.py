@@ -41,9 +41,11 @@ def test_other_machines_are_not_attacked():
         security_test("--url", "https://chat.example.org")
 
 
-def test_a_part_that_does_not_exist_is_named():
+def test_a_part_that_does_not_exist_is_named_before_any_is_tried():
+    said = StringIO()
     with pytest.raises(CommandError, match="There is no part nothing; there are: plan, hostile"):
-        security_test("--url", "http://127.0.0.1:1", "--only", "nothing")
+        call_command("security_test", "--url", "http://127.0.0.1:1", "--only", "silence", "nothing", stderr=said)
+    assert said.getvalue() == ""
 
 
 def test_every_route_can_be_filled_in():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from sasha.requests import (
     FORM_BYTES,
     HEAD_SECONDS,
     LINGER_SECONDS,
+    SMALL_BYTES,
     Channel,
     Factory,
     body_limit,
@@ -101,6 +103,19 @@ async def test_a_body_at_the_limit_reaches_its_view(server):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
+async def test_a_form_is_read_once_and_by_django(transactional_db):
+    size = 20_000_000
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * size + b"\r\n--x--\r\n"
+    lines = [f"Content-Length: {len(form)}", "Content-Type: multipart/form-data; boundary=x"]
+    with server_process() as server:
+        before = server.peak_bytes()
+        status, *_ = await converse(server.port, head("/import", *lines), form)
+        assert status == 403
+        assert server.peak_bytes() - before < 3 * size
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"CONNECTIONS": "3"}, {"CONNECTIONS_PER_ADDRESS": "3", "RATE_LIMITS": "true"}])
 async def test_connections_beyond_the_limit_find_the_door_shut_until_another_ends(transactional_db, limit):
     with server_process(**limit) as server:
@@ -145,6 +160,44 @@ async def test_what_no_view_answers_has_the_headers_too(transactional_db):
             assert headers.items() >= WANTED.items(), path
             assert headers["content-security-policy"].startswith("default-src 'none'")
             assert "daphne" not in body.decode().lower()
+
+
+PRODUCTION = {
+    "SASHA_MODE": "production",
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "ALLOWED_HOSTS": "127.0.0.1",
+    "BEHIND_PROXY": "true",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_behind_a_proxy_with_tls_refusals_tell_browsers_to_insist_on_it(transactional_db):
+    asked = [
+        ("/", ["X-A: a\x0bb"], 400),
+        ("/", ["Content-Length: 999999999"], 413),
+        ("/ws?session=a", [*HANDSHAKE, "Origin: http://evil.example"], 403),
+        ("/ws?session=a", [*UPGRADE, "Sec-WebSocket-Version: 99"], 400),
+    ]
+    with server_process(**PRODUCTION) as server:
+        for path, lines, status in asked:
+            for scheme in ("https", "http"):
+                line = f"X-Forwarded-Proto: {scheme}"
+                got, headers, _ = await converse(server.port, head(path, line, *lines, method="GET"))
+                assert got == status, path
+                assert ("strict-transport-security" in headers) is (scheme == "https"), path
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+async def test_no_header_moves_the_site_to_another_path(server):
+    """Daphne takes one for SCRIPT_NAME, from whoever sends it."""
+    for value in ("//evil.example", "/elsewhere", "%0d%0a", "é", ""):
+        line = f"Daphne-Root-Path: {value}"
+        status, headers, _ = await converse(server.port, head("/admin/", line, method="GET"))
+        assert (status, headers["location"]) == (302, "/admin/login/?next=/admin/")
+        status, *_ = await converse(server.port, head("/ws?session=a", *HANDSHAKE, line, method="GET"))
+        assert status == 101
 
 
 @pytest.mark.django_db(transaction=True)
@@ -301,7 +354,8 @@ def begin_body(line: Line, size: int) -> None:
 @pytest.fixture
 def little(settings, monkeypatch):
     settings.RATE_LIMITS, settings.PROXIES, settings.CHAT_IMPORT_BYTES = True, 0, 50_000
-    monkeypatch.setattr(requests, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(requests, "HELD_BYTES_PER_ADDRESS", 100_000)
+    monkeypatch.setattr(requests, "HELD_BYTES", 200_000)
     return settings
 
 
@@ -326,10 +380,53 @@ def test_what_has_ended_leaves_room_for_the_next(little):
     assert not factory._held
 
 
-def test_of_a_proxy_no_bodies_are_counted(little):
-    little.PROXIES = 1
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_all_together_cannot_leave_more_bodies_unfinished_than_there_is_room_for(little, proxies):
+    """Behind a proxy, whose connections all are, as well."""
+    little.PROXIES = proxies
     factory = Factory(SERVER)
-    for _ in range(3):
-        line = Line(factory)
+    lines = [Line(factory, "192.0.2.7" if proxies else f"192.0.2.{number}") for number in range(5)]
+    for line in lines:
         begin_body(line, 60_000)
-        assert line.transport.value() == b""
+    assert [b" 503 " in line.transport.value() for line in lines] == [False] * 4 + [True]
+    assert b"Retry-After: 10\r\n" in lines[-1].transport.value()
+    small = Line(factory)
+    begin_body(small, SMALL_BYTES)
+    assert small.transport.value() == b""
+    for line in (*lines, small):
+        line.channel.connectionLost(Failure(ConnectionDone()))
+    assert factory._held_in_all == 0
+
+
+def test_a_body_that_the_application_has_is_not_on_the_disk_any_more():
+    queue: asyncio.Queue = asyncio.Queue()
+    what_daphne_has = {"proxy_forwarded_address_header": None, "root_path": "", "request_buffer_size": 8192}
+    server = SimpleNamespace(**vars(SERVER), **what_daphne_has, create_application=lambda *_: queue)
+    line = Line(Factory(server))
+    line.channel.dataReceived(head("/import", "Content-Length: 2000000") + b"x" * 2_000_000)
+    assert line.channel.requests[0].content.closed
+    assert sum(len(queue.get_nowait()["body"]) for _ in range(queue.qsize())) == 2_000_000
+    line.channel.connectionLost(Failure(ConnectionDone()))
+
+
+SESSION = "Cookie: a=b; sessionid=x"
+
+
+@pytest.mark.parametrize("path", ["/import", "/attachments"])
+@pytest.mark.parametrize("body", ["Content-Length: 2000000", "Transfer-Encoding: chunked"])
+def test_only_who_may_have_an_account_may_send_much(settings, path, body):
+    settings.LOCAL_MODE = False
+
+    def answer_to(*lines: str) -> bytes:
+        line = Line()
+        line.channel.dataReceived(head(path, body, *lines))
+        line.channel.dataReceived(b"1e8480\r\n" + b"x" * (BODY_BYTES + 1))
+        line.channel.connectionLost(Failure(ConnectionDone()))
+        return line.transport.value()[:13]
+
+    for lines in ([], ["Cookie: a=sessionid; sasha_guest=x"], ["Authorization: Basic eDp5"]):
+        assert answer_to(*lines) == b"HTTP/1.1 401 "
+    for lines in ([SESSION], ["Authorization: Bearer sasha_x"]):
+        assert answer_to(*lines) == b""
+    settings.LOCAL_MODE = True
+    assert answer_to() == b""

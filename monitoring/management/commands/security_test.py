@@ -25,6 +25,7 @@ PLACES = {"CHAT_PLACES": "100", "CHAT_PLACES_PER_USER": "10"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of each kind of text, on a site that was not started for this: every message is stored there.
 SOME = 20
+Part = Callable[[Target], Awaitable[Section]]
 PASSWORD = "a passphrase for one test"  # noqa: S105 (of accounts that live as long as the test's own site)
 
 
@@ -53,34 +54,42 @@ class Command(BaseCommand):
         self.stdout.write("No holes.")
 
     async def _run(self, options: dict[str, Any]) -> list[Section]:
+        most = options["most"] or (None if options["start"] else SOME)
+        parts = _choose(options["only"], _parts(most))
         async with _target(options) as target:
-            most = options["most"] or (None if options["start"] else SOME)
-            hostile, benign, exempt = messages.everything(settings.CHAT_MESSAGE_LENGTH, most)
-            parts: dict[str, Callable[[Target], Awaitable[Section]]] = {
-                "plan": messages.try_the_plan,
-                "hostile": lambda target: messages.try_hostile(target, hostile),
-                "silence": _try_silence,
-                "benign": lambda target: messages.try_benign(target, benign),
-                "exempt": lambda target: messages.try_exempt(target, exempt),
-                "frames": frames.try_frames,
-                "floods": frames.try_floods,
-                "ids": frames.try_ids,
-                "handshakes": frames.try_handshakes,
-                "pages": pages.try_pages,
-                "requests": pages.try_requests,
-                "isolation": isolation.try_isolation,
-                "afterwards": _try_afterwards,
-            }
-            wanted = options["only"] or parts
-            # On request alone.
-            parts = {**parts, "crowd": crowd.try_crowd}
             sections = []
-            for name in wanted:
-                if name not in parts:
-                    raise CommandError(f"There is no part {name}; there are: {', '.join(parts)}.")
+            for name, part in parts.items():
                 self.stderr.write(f"{name} …")
-                sections.append(await parts[name](target))
+                sections.append(await part(target))
             return sections
+
+
+def _parts(most: int | None) -> dict[str, Part]:
+    """Return what is tried, in its order; `most` texts of each kind."""
+    hostile, benign, exempt = messages.everything(settings.CHAT_MESSAGE_LENGTH, most)
+    return {
+        "plan": messages.try_the_plan,
+        "hostile": lambda target: messages.try_hostile(target, hostile),
+        "silence": _try_silence,
+        "benign": lambda target: messages.try_benign(target, benign),
+        "exempt": lambda target: messages.try_exempt(target, exempt),
+        "frames": frames.try_frames,
+        "floods": frames.try_floods,
+        "ids": frames.try_ids,
+        "handshakes": frames.try_handshakes,
+        "pages": pages.try_pages,
+        "requests": pages.try_requests,
+        "isolation": isolation.try_isolation,
+        "afterwards": _try_afterwards,
+    }
+
+
+def _choose(names: list[str] | None, parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts named, in that order, else all but what is done on request alone."""
+    known = {**parts, "crowd": crowd.try_crowd}
+    if unknown := [name for name in names or () if name not in known]:
+        raise CommandError(f"There is no part {unknown[0]}; there are: {', '.join(known)}.")
+    return {name: known[name] for name in names or parts}
 
 
 async def _try_silence(target: Target) -> Section:
