@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import secrets
 import uuid
 from datetime import timedelta
 from hashlib import sha256
@@ -12,7 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -26,7 +28,7 @@ from chat.tests.test_strangers import session_cookie
 from chat.tests.test_uploads import halves, saved
 from chat.uploads import Upload
 from providers.models import Attempt, Model
-from sasha.testing import Socket, make_provider, text_of
+from sasha.testing import PATIENCE, Socket, make_provider, server_process, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,6 +137,44 @@ def test_in_production_a_stranger_uploads_nothing(settings):
     response = upload(Client())
     assert (response.status_code, response.json()) == (401, {"error": "Sign in first."})
     assert not User.objects.exists()
+
+
+async def test_a_large_file_arrives_whole():
+    guest = await User.objects.acreate(username="guest-abc")
+    data = bytes(range(256)) * 8000
+    file = await db(keep, guest, "a.txt", data, "text")
+    client = AsyncClient()
+    client.cookies[GUEST_COOKIE] = signing.dumps("abc", salt=SALT)
+    response = await client.get(file.get_absolute_url())
+    assert response.headers["Content-Length"] == str(len(data))
+    assert b"".join([piece async for piece in response.streaming_content]) == data
+
+
+@pytest.mark.slow
+async def test_files_that_nobody_reads_do_not_wait_in_memory():
+    guest = await User.objects.acreate(username="guest-abc")
+    file = await db(keep, guest, "a.txt", secrets.token_bytes(8_000_000), "text")
+    cookie = f"{GUEST_COOKIE}={signing.dumps('abc', salt=SALT)}"
+
+    def ask(path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n".encode()
+
+    with server_process() as server:
+        before = server.peak_bytes()
+        connections = []
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(ask(file.get_absolute_url()))
+            connections.append((reader, writer))
+        # Views come one after another: once this one has answered, all those before it have been asked.
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(ask("/account/"))
+        assert await asyncio.wait_for(reader.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
+        # A database unpacks the whole of each that is under way.
+        assert server.peak_bytes() - before < 15 * file.size
+        for _, opened in [*connections, (reader, writer)]:
+            opened.close()
+            await opened.wait_closed()
 
 
 def test_a_file_is_served_as_what_it_is_and_can_do_nothing(browser, alice):

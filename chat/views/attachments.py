@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
@@ -17,6 +19,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chat import attachments
 from chat.admission import Dismissed, admit, admit_or_make
+from chat.database import stepwise
+from chat.exports.attached import PIECE_BYTES, read_pieces
+from chat.exports.downloads import in_turn
 from chat.identity import find_visitor, forged
 from chat.models import Attachment
 from chat.uploads import BadUpload, clean_name, read_upload
@@ -52,19 +57,23 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def attachment(request: HttpRequest, attachment_id: uuid.UUID) -> HttpResponse:
+def attachment(request: HttpRequest, attachment_id: uuid.UUID) -> HttpResponseBase:
     """Return a file as it is kept; to anybody but its owner it does not exist."""
-    owned = attachments.of_user(_get_user_or_404(request)).defer(None)
-    found = get_object_or_404(owned, pk=attachment_id)
-    charset = "" if found.is_image else "; charset=utf-8"
+    user = _get_user_or_404(request)
+    found = get_object_or_404(attachments.of_user(user), pk=attachment_id)
     headers = {
         "Content-Disposition": content_disposition_header(False, found.name) or "inline",
         "Cache-Control": "private, max-age=86400",
         "Cross-Origin-Resource-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": POLICY,
+        "Content-Type": found.media_type if found.is_image else f"{found.media_type}; charset=utf-8",
+        "Content-Length": str(found.size),
     }
-    return HttpResponse(bytes(found.data), content_type=f"{found.media_type}{charset}", headers=headers)
+    if found.size <= PIECE_BYTES:
+        return HttpResponse(bytes(found.data), headers=headers)
+    pieces = in_turn(("file", user.pk), stepwise(partial(read_pieces, found.pk)))
+    return StreamingHttpResponse(pieces, headers=headers)
 
 
 @require_POST
