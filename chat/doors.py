@@ -85,10 +85,11 @@ def forget_try(request: HttpRequest | None, **_: Any) -> None:
 
 def is_password_of(user: User, password: str) -> bool:
     """Return whether somebody who is signed in has typed their password. Raises TooMany after too many wrong ones."""
-    rates.check("RATE_FAILURES_PER_USER", user.pk)
+    # Before the look, which takes a while: many may come at once.
+    rates.hit("RATE_FAILURES_PER_USER", user.pk)
     is_right = user.check_password(password)
-    if not is_right:
-        rates.hit("RATE_FAILURES_PER_USER", user.pk)
+    if is_right:
+        rates.give_back("RATE_FAILURES_PER_USER", user.pk)
     return is_right
 
 

@@ -131,7 +131,9 @@ class Server(daphne.server.Server):
         """
         if message["type"] in ("websocket.send", "http.response.body") and not protocol.writable.is_set():
             try:
-                await asyncio.wait_for(protocol.writable.wait(), STALL_SECONDS)
+                # Not wait_for, which forgets that it was cancelled where the reader goes at that moment.
+                async with asyncio.timeout(STALL_SECONDS):
+                    await protocol.writable.wait()
             except TimeoutError:
                 protocol.cut()
         await super().handle_reply(protocol, message)

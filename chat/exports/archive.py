@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -103,7 +104,9 @@ def _write_conversation(archive: zipfile.ZipFile, rows: Rows) -> Iterator[None]:
         archive.writestr(f"conversations/{name} {str(conversation.pk)[:8]}.{extension}", text.encode(errors="replace"))
         yield
     for attachment in rows.attachments:
-        with archive.open(_member_of(attachment), "w") as member:
+        member_info = zipfile.ZipInfo(_member_of(attachment), time.localtime()[:6])
+        member_info.compress_type = archive.compression
+        with archive.open(member_info, "w") as member:
             for piece in read_pieces(attachment.pk):
                 member.write(piece)
                 yield

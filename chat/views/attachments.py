@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
@@ -21,7 +21,7 @@ from chat import attachments
 from chat.admission import Dismissed, admit, admit_or_make
 from chat.database import stepwise
 from chat.exports.attached import PIECE_BYTES, read_pieces
-from chat.exports.downloads import in_turn
+from chat.exports.downloads import Download, in_turn
 from chat.identity import find_visitor, forged
 from chat.models import Attachment
 from chat.uploads import BadUpload, clean_name, read_upload
@@ -70,10 +70,13 @@ def attachment(request: HttpRequest, attachment_id: uuid.UUID) -> HttpResponseBa
         "Content-Type": found.media_type if found.is_image else f"{found.media_type}; charset=utf-8",
         "Content-Length": str(found.size),
     }
-    if found.size <= PIECE_BYTES:
-        return HttpResponse(bytes(found.data), headers=headers)
-    pieces = in_turn(("file", user.pk), stepwise(partial(read_pieces, found.pk)))
-    return StreamingHttpResponse(pieces, headers=headers)
+    if found.size > PIECE_BYTES:
+        return Download(in_turn(("file", user.pk), stepwise(partial(read_pieces, found.pk))), headers=headers)
+    data = b"".join(read_pieces(found.pk))
+    if len(data) != found.size:
+        # Deleted a moment ago.
+        raise Http404
+    return HttpResponse(data, headers=headers)
 
 
 @require_POST

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 
 from chat.database import stepwise
 from chat.exports.archive import write_archive
-from chat.exports.downloads import in_turn
+from chat.exports.downloads import Download, in_turn
 from chat.exports.files import as_download, name_file
 from chat.exports.rows import Rows, fetch
 from chat.exports.texts import title_of, write_markdown, write_text
@@ -121,4 +121,4 @@ def everything(request: HttpRequest) -> HttpResponseBase:
 
 
 def _stream(user_id: int, make: Callable[[], Iterator[bytes]], media_type: str) -> HttpResponseBase:
-    return StreamingHttpResponse(in_turn(user_id, stepwise(make)), content_type=media_type)
+    return Download(in_turn(user_id, stepwise(make)), content_type=media_type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -20,15 +20,17 @@ from sasha.testing import PATIENCE, ServerProcess, eventually, server_process
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 # Of 20, 15 and 60 seconds.
-CLOCKS = "server.STALL_SECONDS, server.requests.Channel.abortTimeout, server.requests.IDLE_SECONDS = 0.5, 0.5, 0.5"
-PROGRAM = ("-c", f"import sys; from sasha import server; {CLOCKS}; sys.exit(server.main())")
+CLOCKS = "server.STALL_SECONDS = server.requests.Channel.abortTimeout = server.requests.IDLE_SECONDS"
 COOKIE = f"Cookie: {GUEST_COOKIE}={signing.dumps('alice', salt=SALT)}"
 PIECE = 65_536
 
 
 @pytest.fixture
-def server(transactional_db):
-    with server_process(program=PROGRAM) as server:
+def server(transactional_db, request):
+    """A server whose clocks are short; the test may name the seconds by `parametrize(..., indirect=True)`."""
+    seconds = getattr(request, "param", 0.5)
+    program = f"import sys; from sasha import server; {CLOCKS} = {seconds}; sys.exit(server.main())"
+    with server_process(program=("-c", program)) as server:
         yield server
 
 
@@ -82,6 +84,7 @@ def length_of(read: bytes) -> int:
     return len(head) + int(lines[b"content-length"])
 
 
+@pytest.mark.parametrize("server", [2], indirect=True)
 async def test_who_reads_slowly_gets_everything(server):
     """Much longer than nothing may be read, and than an idle connection is kept."""
     size = 3_000_000
@@ -89,7 +92,7 @@ async def test_who_reads_slowly_gets_everything(server):
 
     async def get(*lines: str) -> None:
         async with asked(server, path, *lines) as asking:
-            read = await read_all(asking, pause=0.015)
+            read = await read_all(asking, pause=0.03)
         assert read.endswith(b"\r\n\r\n" + b"x" * size)
 
     await asyncio.gather(get(), get("Connection: close"))
@@ -106,6 +109,23 @@ async def test_who_does_not_read_is_cut_wherever_they_stop(server, lines):
             await eventually(lambda: not holds(server, asking))
 
     await asyncio.gather(*map(is_cut, paths))
+
+
+async def test_who_goes_in_the_middle_makes_room_at_once(transactional_db, tmp_path):
+    """A person's third download waits for one of the first two."""
+    path = await keep_file(8_000_000)
+    with (tmp_path / "stderr").open("w") as stderr, server_process(stderr) as server:
+        async with AsyncExitStack() as third:
+            async with AsyncExitStack() as others:
+                for _ in range(2):
+                    other = await others.enter_async_context(asked(server, path))
+                    await begins(other)
+                    # Until the server waits for them.
+                    await eventually(lambda other=other: count_unsent(server, other) > PIECE)
+                asking = await third.enter_async_context(asked(server, path))
+            await begins(asking)
+    # What Daphne says when it ends by force, after some seconds, what has not ended by itself.
+    assert "took too long" not in (tmp_path / "stderr").read_text()
 
 
 async def test_the_kernel_keeps_little_for_who_does_not_read(server):

@@ -7,7 +7,8 @@ export class Asking {
   #page;
   // The reply that the reader has stopped, until it has ended.
   #stopping = null;
-  // Replies that the reader has taken out of the queue → {id, text} of the question, and whether the server was told.
+  // Replies that the reader has taken out of the queue → {id, text} of the question, and whether the server was told:
+  // `isSent`, and `isSure` if that was over this connection.
   #cancelled = new Map();
 
   constructor(page) {
@@ -78,32 +79,39 @@ export class Asking {
 
   // Takes a reply out of the queue. `question`: {id, text} of what it would answer.
   cancel(replyId, question) {
-    this.#cancelled.set(replyId, { ...question, isSent: false });
+    this.#cancelled.set(replyId, { ...question, isSent: false, isSure: false });
     this.#sendCancelled();
   }
 
   #sendCancelled() {
     for (const [replyId, cancelled] of this.#cancelled)
-      cancelled.isSent ||= this.#page.connection.send({ type: "cancel", replyId });
+      if (!cancelled.isSent) cancelled.isSent = cancelled.isSure = this.#page.connection.send({ type: "cancel", replyId });
   }
 
   // The page shows what the server has by now: what was cancelled is back in the reader's hands.
   settle() {
     const { announcer, thread, composer } = this.#page;
-    for (const [replyId, { id, text }] of this.#cancelled) {
-      if (thread.isQueued(replyId)) continue;
+    for (const [replyId, cancelled] of this.#cancelled) {
+      const { id, text } = cancelled;
+      if (thread.isQueued(replyId)) {
+        // Lost with the connection before.
+        cancelled.isSent &&= cancelled.isSure;
+        continue;
+      }
       this.#cancelled.delete(replyId);
       // Too late: it is being answered.
       if (thread.has(replyId) || thread.has(id)) continue;
       composer.giveBack({ message: text });
       announcer.say(gettext("Cancelled. The message is back in the message field."));
     }
+    this.#sendCancelled();
   }
 
   // After a lost connection.
   resend() {
     const { connection, outbox } = this.#page;
     this.#sendStop();
+    for (const cancelled of this.#cancelled.values()) cancelled.isSure = false;
     this.#sendCancelled();
     for (const frame of outbox.frames()) connection.send(frame);
   }
