@@ -15,6 +15,9 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from chat import protocol
 from sasha.headers import came_over_tls, complete
 
+# For the other side to answer a close frame. autobahn counts in whole seconds, rounded down: its own 1 may be over at
+# once, and the connection reset before anybody has read why.
+CLOSE_SECONDS = 3
 # Frames of one socket that wait for the application before no more are read from it.
 INBOUND_FRAMES = 16
 INBOUND_LOOK_SECONDS = 0.02
@@ -138,4 +141,4 @@ class Factory(WebSocketFactory):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.setProtocolOptions(failByDrop=False)
+        self.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_SECONDS)

@@ -206,6 +206,8 @@ async def test_requests_at_once_keep_their_ids_apart(serve):
             connections = {request.rpartition("-")[0] for request in requests}
             assert len(connections) == 1
             assert [request.rpartition("-")[2] for request in requests] == ["1", "2", "3"]
+        # A line is written behind its response.
+        await eventually(lambda: len(log.events("request", status=404)) == 24)
         missing = log.events("request", status=404)
         assert len({line["request_id"] for line in missing}) == 24
         for line in missing:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -22,7 +24,7 @@ from chat.database import db
 from chat.identity import GUEST_COOKIE, LOCAL_USER, SALT
 from chat.models import Conversation, Message, Replica
 from providers.simulator import Simulator
-from sasha.testing import eventually, make_provider, server_environment, server_process, text_of
+from sasha.testing import PATIENCE, eventually, make_provider, server_environment, server_process, text_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -330,6 +332,18 @@ async def test_the_server_starts_small(serve, tmp_path):
     async with server.connect("a") as a:
         await a.say("Hi", model="sim:sim-n5")
     assert psutil.Process(server.process.pid).memory_info().rss < 100 * 1024 * 1024
+
+
+async def test_who_is_turned_away_has_time_to_read_why(serve):
+    server = serve()
+    reader, writer = await raw_socket(server.port, "")
+    await asyncio.wait_for(reader.readuntil(b"\x88"), PATIENCE)
+    told_at = time.monotonic()
+    with contextlib.suppress(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), PATIENCE)
+    # autobahn's own second is up to a second shorter.
+    assert time.monotonic() - told_at > 1
+    writer.close()
 
 
 async def test_frames_of_every_size_arrive_whole_and_in_order(serve):
