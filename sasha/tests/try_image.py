@@ -191,7 +191,10 @@ def running_site(data: Path, simulator: str) -> Iterator[Site]:
     port = free_port()
     with container(data) as made:
         before = files_of(made.root)
-        (data / "simulator.yaml").write_text(CATALOGUE.format(address=simulator))
+        catalogue = data / "simulator.yaml"
+        catalogue.write_text(CATALOGUE.format(address=simulator))
+        # The container's user is another.
+        catalogue.chmod(0o644)
         made.start(
             SECRET_KEY="only-for-this-test-" + "x" * 40,
             PORT=str(port),
