@@ -20,6 +20,12 @@ SOURCES = """async (parts) => {
   return parts.map(sourceOf);
 }"""
 
+# What is off the screen is not laid out (content-visibility), and has no inner text then.
+SHOWN = """(messages) => {
+  for (const turn of messages.children) turn.style.contentVisibility = "visible";
+  return messages.innerText;
+}"""
+
 # Every module of this folder sets `pytestmark` to this.
 BROWSER = [
     pytest.mark.browser,
@@ -43,6 +49,11 @@ def replies(page: Page, state: str = ""):
 async def text_of(page: Page, at: int = -1) -> str:
     """Return the text of a reply as the page has got it: what the model wrote, before its Markdown is read."""
     return "".join(await replies(page).nth(at).locator("[data-text]").evaluate_all(SOURCES))
+
+
+async def shown_text(page: Page) -> str:
+    """Return what the messages show, those off the screen included."""
+    return await page.locator("[data-messages]").evaluate(SHOWN)
 
 
 async def pieces(page: Page) -> list[str]:

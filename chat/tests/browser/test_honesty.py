@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 from playwright.async_api import expect
 
-from chat.tests.browser.pages import BROWSER, LONG, replies, say, until_ended, until_text
+from chat.tests.browser.pages import BROWSER, LONG, replies, say, shown_text, until_ended, until_text
 
 pytestmark = BROWSER
 
@@ -29,9 +29,9 @@ async def test_an_answer_without_text_can_be_tried_again_by_keyboard(page, add):
     await until_ended(page)
     again = step(page, "Try again")
     await expect(page.locator("[data-badge]:visible")).to_have_text("The provider reported an error of its own.")
-    live = await page.locator("[data-messages]").inner_text()
+    live = await shown_text(page)
     await page.reload()
-    assert await page.locator("[data-messages]").inner_text() == live
+    assert await shown_text(page) == live
     await again.focus()
     await page.keyboard.press("Enter")
     await expect(page.locator(".branches-at")).to_have_text("Version 2 / 2")

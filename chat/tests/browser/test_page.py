@@ -24,6 +24,7 @@ from chat.tests.browser.pages import (
     pieces,
     replies,
     say,
+    shown_text,
     stored,
     text_of,
     until_ended,
@@ -58,11 +59,11 @@ async def test_what_stands_under_an_answer_is_the_same_after_a_reload(page):
     for number, model in enumerate((SHORT, "sim-n20-at5-cut", "sim-n10-gap20-reasoning"), start=1):
         await say(page, "Hello", model)
         await until_ended(page, number)
-    live = await page.locator("[data-messages]").inner_text()
+    live = await shown_text(page)
     assert "tokens out" in live
     assert "The connection to the provider ended in the middle of the answer." in live
     await page.reload()
-    assert await page.locator("[data-messages]").inner_text() == live
+    assert await shown_text(page) == live
 
 
 async def test_stop_ends_the_answer_and_its_process(page, server):
@@ -436,12 +437,12 @@ async def test_who_is_asked_whether_another_should_continue_presses_a_button(pag
     row = await stored(page)
     assert (row.continues, row.provider, row.requested_model) == (True, "second", f"second:{GOOD}")
     await until_ended(second, 2)
-    live = await page.locator("[data-messages]").inner_text()
+    live = await shown_text(page)
     for shown in (page, second):
         await expect(shown.locator(".turn-continues")).to_have_count(1)
-        assert await shown.locator("[data-messages]").inner_text() == live
+        assert await shown_text(shown) == live
     await page.reload()
-    assert await page.locator("[data-messages]").inner_text() == live
+    assert await shown_text(page) == live
 
 
 async def test_an_answer_cannot_be_continued_while_another_is_written(page, add):
