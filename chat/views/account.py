@@ -281,8 +281,6 @@ def _render_account(request: HttpRequest, **shown: Any) -> HttpResponse:
     context: dict[str, Any] = {
         "languages": settings.LANGUAGES,
         "is_local": settings.LOCAL_MODE,
-        # Looked up where the page says it.
-        "makes_admin": accounts.makes_admin,
         "can_sign_up": settings.CHAT_SIGN_UP,
         "delete_form": _delete_form(request),
     }
